@@ -1,0 +1,66 @@
+"""Affine arithmetic, orientation, millimetres <-> voxels. Pure numpy.
+
+Convention: column vectors, the affine on the left: ``position_mm = affine @ (i, j, k, 1)``, voxel centres.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from petechia.types import AnyArray, FloatArray
+
+
+def spacing_mm(affine: FloatArray) -> tuple[float, float, float]:
+    """Distance between neighbouring voxel centres along each voxel axis, mm. affine (4, 4)."""
+    norms = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(norms[0]), float(norms[1]), float(norms[2])
+
+
+def apply_affine(affine: FloatArray, points: AnyArray) -> FloatArray:
+    """Map points (n, 3) through affine (4, 4) -> (n, 3) float64."""
+    points = np.asarray(points, dtype=np.float64)
+    mapped: FloatArray = points @ affine[:3, :3].T + affine[:3, 3]
+    return mapped
+
+
+def axis_codes(affine: FloatArray) -> str:
+    """The anatomical direction in which each voxel axis grows, such as "RAS" or "LPS".
+
+    Each world axis is given to one voxel axis, the best aligned pair first, so oblique grids stay unambiguous.
+    """
+    order, flips = _axis_assignment(affine)
+    letters = ["", "", ""]
+    for world, voxel_axis in enumerate(order):
+        letters[voxel_axis] = ("LPS" if flips[world] else "RAS")[world]
+    return "".join(letters)
+
+
+def to_canonical(voxels: AnyArray, affine: FloatArray) -> tuple[AnyArray, FloatArray]:
+    """Permute and flip axes so that they grow closest to R, A, S. No resampling.
+
+    voxels (i, j, k), affine (4, 4) -> a view of the same voxels and the affine of the new axis order.
+    """
+    order, flips = _axis_assignment(affine)
+    turned = np.transpose(voxels, order)
+    permuted = affine[:, [*order, 3]].copy()
+    for axis, flip in enumerate(flips):
+        if flip:
+            turned = np.flip(turned, axis)
+            permuted[:3, 3] += permuted[:3, axis] * (turned.shape[axis] - 1)
+            permuted[:3, axis] *= -1
+    return turned, permuted
+
+
+def _axis_assignment(affine: FloatArray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """For world axes x, y, z: which voxel axis runs along it, and whether it runs backwards."""
+    direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    strength = np.abs(direction).copy()
+    order = [0, 0, 0]
+    flips = [False, False, False]
+    for _ in range(3):
+        world, voxel_axis = np.unravel_index(int(np.argmax(strength)), (3, 3))
+        order[int(world)] = int(voxel_axis)
+        flips[int(world)] = bool(direction[world, voxel_axis] < 0)
+        strength[world, :] = -1
+        strength[:, voxel_axis] = -1
+    return (order[0], order[1], order[2]), (flips[0], flips[1], flips[2])

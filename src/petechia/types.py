@@ -1,0 +1,194 @@
+"""The values that travel between stations. Frozen, no I/O, numpy only.
+
+A scan goes   Series -> Volume -> Prepared -> ScoreMap -> list[Lesion] -> Reading.
+
+Frames: every position is RAS+ scanner millimetres; every affine maps voxel *centres* (i, j, k, 1) to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+DISCLAIMER = "Research software. Not a medical device. Not for diagnosis or treatment decisions."
+
+FloatArray = NDArray[np.floating[Any]]
+AnyArray = NDArray[Any]
+
+
+class Outcome(StrEnum):
+    """What an admission check decided; there is no fifth answer."""
+
+    NOTE = "note"  # result + a line in the report
+    WARN = "warn"  # result + a visible caution, lowered claim
+    REFUSE = "refuse"  # no result, exit 3, status not_analysed
+
+
+class LesionClass(StrEnum):
+    """What a finding is called. Only CMB rows count as microbleeds."""
+
+    CMB = "cmb"
+    POSSIBLE = "possible"
+    CALCIFICATION = "calcification"
+    IRON = "iron"
+    VESSEL = "vessel"
+    INTERFACE = "interface"
+
+
+class Region(StrEnum):
+    """Coarse anatomical place of a finding (MARS groups)."""
+
+    LOBAR = "lobar"
+    DEEP = "deep"
+    INFRATENTORIAL = "infratentorial"
+    UNKNOWN = "unknown"
+
+
+class Side(StrEnum):
+    """The patient's own side."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    MIDLINE = "midline"
+    UNKNOWN = "unknown"
+
+
+class Status(StrEnum):
+    """`analysed` with zero lesions and `not_analysed` can never be confused."""
+
+    ANALYSED = "analysed"
+    NOT_ANALYSED = "not_analysed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the admission table: a fault seen in the input, and what was decided."""
+
+    code: str  # kebab-case, stable: the id used in reading.json
+    outcome: Outcome
+    text: str  # one line: found <fact>; need <fact>. <remedy>
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What is known of the acquisition. None where neither header nor sidecar says."""
+
+    contrast: str | None = None  # "swi", "gre", or None
+    field_strength_t: float | None = None
+    echo_time_s: float | None = None
+    manufacturer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """One chosen image as stored: bytes verified to the end, geometry not yet decided."""
+
+    path: Path
+    name: str  # names the outputs: SCAN's stem or its BIDS entities
+    sha256: str  # of the file as it lies on disk
+    stored: AnyArray  # (i, j, k), the file's own data type and axis order, read-only
+    slope: float
+    intercept: float
+    pixdim: tuple[float, float, float]  # in the file's own unit
+    unit_mm: float | None  # millimetres per unit; None: the file does not say
+    qform: FloatArray | None  # (4, 4) voxel centre -> file unit, None where its code is 0
+    qform_code: int
+    sform: FloatArray | None  # (4, 4), None where its code is 0
+    sform_code: int
+    protocol: Protocol = field(default_factory=Protocol)
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """A scan in RAS+ millimetres, on the file's own voxel grid and axis order."""
+
+    name: str
+    path: Path
+    sha256: str
+    voxels: FloatArray  # (i, j, k) float32, finite, read-only
+    affine_ras: FloatArray  # (4, 4) voxel centre -> RAS+ mm
+    sides_known: bool  # False when orientation was assumed: side labels are withheld
+    protocol: Protocol = field(default_factory=Protocol)
+    excluded: AnyArray | None = None  # (i, j, k) bool: voxels that were NaN/Inf inside the head
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """The scan on a network's grid: isotropic, canonical axes, normalised intensity."""
+
+    image: FloatArray  # (c, i, j, k) float32
+    affine_ras: FloatArray  # (4, 4) prepared voxel centre -> RAS+ mm
+    spacing_mm: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreMap:
+    """Per-voxel class probabilities on a prepared grid; they sum to one over the classes."""
+
+    classes: tuple[str, ...]
+    probability: FloatArray  # (class, i, j, k) float32
+    affine_ras: FloatArray  # (4, 4) voxel centre -> RAS+ mm
+    spacing_mm: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesion:
+    """One finding, measured on the scan's own grid."""
+
+    id: int  # 1..n, its label in the mask
+    centre_ras_mm: tuple[float, float, float]
+    probability: float  # that it is a microbleed
+    kind: LesionClass
+    diameter_mm: float  # of the sphere of equal volume
+    volume_mm3: float
+    region: Region
+    side: Side
+    contrast: float  # contrast-to-noise ratio on the acquired image (visibility rule)
+    voxels_ijk: NDArray[np.int32]  # (n, 3) its voxels in Volume.voxels, never empty
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Everything needed to make the same reading again."""
+
+    version: str
+    model: str
+    weights_sha256: str
+    input_sha256: str
+    settings: dict[str, str | float | int | bool | None]
+    started_utc: str  # ISO 8601
+    seconds: dict[str, float]  # wall seconds per stage
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The scan's grid as the report speaks of it."""
+
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    axes: str  # e.g. "RAS", "LPS": direction in which each voxel axis grows
+    sides_known: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What is said about one scan. `lesions` and `count` are None when it was not analysed."""
+
+    name: str
+    status: Status
+    findings: tuple[Finding, ...]
+    protocol: Protocol
+    provenance: Provenance
+    lesions: tuple[Lesion, ...] | None = None
+    count: int | None = None  # microbleeds: lesions of class cmb
+    count_interval_90: tuple[int, int] | None = None
+    geometry: Geometry | None = None
+    operating_point: str = "balanced"
