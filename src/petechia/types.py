@@ -84,6 +84,35 @@ class Protocol:
     manufacturer: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ScanFile:
+    """One scan to read, and where its outputs go."""
+
+    path: Path
+    name: str  # SCAN's stem, or its BIDS entities without suffix conflicts: unique within one run
+    folder: Path  # relative to the output root: Path(name), or sub-01/ses-1/anat in a BIDS dataset
+    bids: bool  # outputs take BIDS-derivatives names
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A finished file, not yet on disk: stations return these, only the store writes."""
+
+    name: str  # file name without folder
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DetectSettings:
+    """What a user may choose; part of the key that decides whether a scan must be read again."""
+
+    model: str = "default"
+    operating_point: str = "balanced"  # or "screening"
+    assume_ras: bool = False  # accept a file without orientation; side labels are withheld
+    invert: bool = False  # turn an inverted image (bright lesions) before reading
+    volume_index: int | None = None  # which volume of a 4-D file
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
     """One chosen image as stored: bytes verified to the end, geometry not yet decided."""
