@@ -1,0 +1,1 @@
+"""Physics-based simulation of susceptibility scans with known microbleeds (needs ``petechia[train]``)."""
