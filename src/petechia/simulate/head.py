@@ -1,0 +1,179 @@
+"""One head as physical maps on a fine grid: susceptibility, R2*, signal, and what was planted in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from petechia.simulate import anatomy, plant, stamp, tissue, veins
+from petechia.simulate.anatomy import HeadLabels
+from petechia.simulate.field import smooth_length
+from petechia.simulate.plant import Planted, PlantOptions
+from petechia.simulate.stamp import FineGrid
+from petechia.simulate.veins import VeinOptions
+from petechia.types import FloatArray
+
+MACRO_MM = 2.0  # grid of the air and bone map: its field is smooth but at the bone itself
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOptions:
+    """How a head is built."""
+
+    fine_mm: float = 0.7
+    deform: bool = True
+    plant: PlantOptions = field(default_factory=PlantOptions)
+    veins: VeinOptions = field(default_factory=VeinOptions)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadModel:
+    """Physical maps of the block that a scan covers, and the air and bone of the whole head around it."""
+
+    name: str
+    grid: FineGrid
+    chi_ppm: torch.Tensor  # (i, j, k) fine; air and bone taken out, they live in macro_chi_ppm
+    r2star_per_s: torch.Tensor  # (i, j, k) fine, at 3 T
+    signal: torch.Tensor  # (i, j, k) fine, at TE = 0
+    macro_chi_ppm: torch.Tensor  # (i, j, k) whole head, MACRO_MM
+    block_start_mm: FloatArray  # (3,) corner of the block in the whole head
+    labels: NDArray[np.int16]  # (i, j, k) block, 1 mm
+    regions: NDArray[np.uint8]  # (i, j, k) block, 1 mm, ANATOMY_CLASSES
+    vein_share: torch.Tensor  # (i, j, k) fine, share of each voxel that is vein
+    iron_share: torch.Tensor  # (i, j, k) fine, share that is iron-rich nucleus or deposit
+    planted: tuple[Planted, ...]
+    block_to_ras: FloatArray  # (4, 4) block millimetres -> RAS+ mm, before any oblique turn
+
+
+def build_head(
+    head: HeadLabels, options: HeadOptions, seed: int, device: torch.device | None = None
+) -> HeadModel:
+    """Deform a head, draw its tissues, grow its vessels, plant its lesions. Deterministic per device."""
+    device = device or torch.device("cpu")
+    rng = np.random.default_rng([seed, 1])
+    generator = torch.Generator(device=device).manual_seed(int(rng.integers(2**62)))
+    whole = anatomy.deform(head, anatomy.draw_deformation(rng)) if options.deform else head
+    block = anatomy.crop_to_scan(whole)
+    labels = np.ascontiguousarray(whole.labels[block])
+    regions = anatomy.region_map(labels)
+    grid = _fine_grid(labels.shape, options.fine_mm)
+    tables = tissue.draw_tables(rng)
+    chi, r2star, signal = _tissue_maps(labels, tables, grid, generator, device)
+    vein_share = _add_vessels(labels, grid, (chi, r2star, signal), options.veins, rng)
+    planted = plant.plant_all(labels, regions, options.plant, rng)
+    iron = _raise(anatomy.is_any(labels, (13, 52)).astype(np.float32), grid, device)
+    for item in planted:
+        _add_planted(item, grid, (chi, r2star, signal), iron)
+    start = np.array([s.start for s in block], float)
+    block_to_ras = whole.affine_ras.copy()
+    block_to_ras[:3, 3] += block_to_ras[:3, :3] @ (start - 0.5)
+    return HeadModel(
+        head.name, grid, chi, r2star, signal, _macro_chi(whole.labels, tables, device), start,
+        labels, regions, vein_share, iron, planted, block_to_ras,
+    )  # fmt: skip
+
+
+def _fine_grid(block_shape: tuple[int, ...], fine_mm: float) -> FineGrid:
+    """A grid near `fine_mm` whose lengths suit the FFT; block voxels are 1 mm."""
+    shape = tuple(smooth_length(int(np.ceil(n / fine_mm))) for n in block_shape)
+    spacing = tuple(n / m for n, m in zip(block_shape, shape, strict=True))
+    return FineGrid((shape[0], shape[1], shape[2]), (spacing[0], spacing[1], spacing[2]))
+
+
+def _raise(block_map: NDArray[np.float32], grid: FineGrid, device: torch.device) -> torch.Tensor:
+    """A 1 mm block map on the fine grid; a light blur first turns label steps into partial volume."""
+    tensor = torch.from_numpy(block_map).to(device)[None, None]  # (1, 1, i, j, k)
+    kernel = torch.tensor([0.12, 0.76, 0.12], device=device)
+    for axis in range(3):
+        shape = [1, 1, 1, 1, 1]
+        shape[2 + axis] = 3
+        padding = [0, 0, 0]
+        padding[axis] = 1
+        tensor = F.conv3d(tensor, kernel.reshape(shape), padding=tuple(padding))
+    return F.interpolate(tensor, size=grid.shape, mode="trilinear", align_corners=False)[0, 0]
+
+
+def _tissue_maps(
+    labels: NDArray[np.int16],
+    tables: tissue.TissueTables,
+    grid: FineGrid,
+    generator: torch.Generator,
+    device: torch.device,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """chi, R2* and signal on the fine grid, textured inside the brain; each (i, j, k)."""
+    micro = tables.chi_ppm.copy()
+    micro[0] = micro[515] = 0.0  # air and bone belong to the macro map
+    chi = _raise(micro[labels], grid, device)
+    r2star = _raise(tables.r2star_per_s[labels], grid, device)
+    signal = _raise(tables.signal[labels], grid, device)
+    inside = _raise(tables.brain[labels], grid, device)
+    for scale_mm, weight in ((9.0, 0.6), (2.5, 0.8)):
+        noise = tissue.texture(grid.shape, scale_mm / grid.spacing_mm[0], generator, device) * inside
+        chi += 0.006 * weight * noise
+        signal *= 1.0 + 0.025 * weight * noise
+        r2star *= (1.0 + 0.06 * weight * noise).clamp_min(0.5)
+    return chi, r2star, signal
+
+
+def _add_vessels(
+    labels: NDArray[np.int16],
+    grid: FineGrid,
+    maps: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    options: VeinOptions,
+    rng: np.random.Generator,
+) -> torch.Tensor:
+    """Blend veins and arteries into the maps; returns the share of each voxel that is vein."""
+    chi, r2star, signal = maps
+    tubes = veins.grow_veins(labels, options, rng)
+    share = stamp.tube_coverage(grid, tubes.points_mm, tubes.radius_mm, chi.device)
+    _blend(maps, share, (float(rng.uniform(0.22, 0.45)), float(rng.uniform(25, 60)), float(rng.uniform(0.55, 0.8))))
+    arteries = veins.grow_arteries(labels, int(rng.integers(0, 12)), rng)
+    if len(arteries.radius_mm):
+        flow = stamp.tube_coverage(grid, arteries.points_mm, arteries.radius_mm, chi.device)
+        bright = float(rng.uniform(0.9, 1.5)) if rng.random() < 0.6 else float(rng.uniform(0.0, 0.15))
+        _blend(maps, flow, (0.0, 10.0, bright))
+    sinus = _raise(anatomy.is_any(labels, anatomy.VENOUS_SINUS).astype(np.float32), grid, chi.device)
+    return torch.maximum(share, sinus)
+
+
+def _blend(
+    maps: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    share: torch.Tensor,
+    material: tuple[float, float, float],
+) -> None:
+    """Replace the given share of each voxel by (chi, R2*, signal)."""
+    for tensor, value in zip(maps, material, strict=True):
+        tensor.lerp_(torch.full((), value, device=tensor.device).expand_as(tensor), share)
+
+
+def _add_planted(
+    item: Planted,
+    grid: FineGrid,
+    maps: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    iron: torch.Tensor,
+) -> None:
+    """Put one lesion into the maps: chi replaces, R2* adds, signal scales, each by partial volume."""
+    box, share = stamp.ellipsoid_coverage(grid, item.body)
+    part = torch.from_numpy(share).to(iron.device)
+    chi, r2star, signal = (tensor[box] for tensor in maps)
+    chi += part * (item.chi_ppm - (0.0 if item.kind == "iron" else 1.0) * chi)
+    r2star += part * item.r2star_per_s
+    signal *= 1.0 - part * (1.0 - item.signal)
+    if item.kind == "iron":
+        iron[box] = torch.maximum(iron[box], part)
+
+
+def _macro_chi(
+    labels: NDArray[np.int16], tables: tissue.TissueTables, device: torch.device
+) -> torch.Tensor:
+    """Air and bone of the whole head on the MACRO_MM grid, shifted so that the air outside is zero."""
+    chi = np.zeros(anatomy.MAX_CODE, np.float32)
+    chi[0], chi[515], chi[516] = tables.chi_ppm[0], tables.chi_ppm[515], 0.3 * tables.chi_ppm[515]
+    full = torch.from_numpy(chi[labels]).to(device)[None, None]  # (1, 1, i, j, k)
+    coarse = F.avg_pool3d(full, int(MACRO_MM), ceil_mode=True)[0, 0]
+    # A constant shift changes no gradient; it lets zero padding stand for endless air.
+    return coarse - float(chi[0])
