@@ -1,0 +1,1 @@
+"""The only code that writes: atomic, locked, resumable. A reading exists only if its manifest exists."""
