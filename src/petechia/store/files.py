@@ -1,10 +1,10 @@
 """Files appear whole or not at all, and a reading appears whole or not at all.
 
-One file:     temp file in the same folder -> write -> fsync -> re-read and compare hash -> os.replace -> fsync folder.
+One file:     temp file in the same folder -> write -> fsync -> compare hash -> os.replace -> fsync folder.
 One reading:  stage every file, the intent and the manifest (all the space is used here)
               -> intent -> old manifest and old files away -> final names -> manifest last -> intent away.
 
-What happens at a failure or a kill: before the manifest is in place there is no reading; the next run removes what we
+After a failure or a kill: before the manifest is in place there is no reading; the next run removes what we
 left and starts again. Files that we did not write are never replaced or removed: `output-path`.
 """
 
@@ -68,10 +68,10 @@ def write_file(path: Path, content: bytes, disk: Disk = DISK) -> None:
 
 
 def commit(folder: Path, files: Sequence[OutputFile], stamp: Stamp, disk: Disk = DISK) -> None:
-    """Write one reading: all `files` and then the manifest, or nothing. An older reading of that name is replaced.
+    """Write one reading: all `files` and then the manifest, or nothing. An older one is replaced.
 
-    The caller holds the lock of the output root. Raises EnvironmentFailure: `disk-full` (with bytes needed and free),
-    `output-path` (a file of that name is not ours, folder cannot be written), `write-failed`, `write-verify`.
+    The caller holds the lock of the output root. Raises EnvironmentFailure: `disk-full` (bytes needed and
+    free), `output-path` (a file of that name is not ours, or no permission), `write-failed`, `write-verify`.
     """
     names = [file.name for file in files]
     if len(set(names)) != len(names) or not all(map(is_plain_name, [*names, stamp.name])):
@@ -88,18 +88,17 @@ def commit(folder: Path, files: Sequence[OutputFile], stamp: Stamp, disk: Disk =
             _stage_all(folder, files, (stamp, new, old), staged, disk)
             _exchange(folder, (stamp, old), staged, placed, disk)
         except BaseException:
-            _roll_back(folder, stamp.name, [temp for temp, _ in staged], placed)
+            _roll_back(folder, stamp.name, placed)
             raise
 
 
 def sweep(folder: Path, name: str, disk: Disk = DISK) -> None:
-    """Remove what a run that died left of scan `name`: temp files, and the intent of a reading that is complete.
+    """Remove what a run that died left of scan `name`: temp files, and the intent of a complete reading.
 
     Only names that carry our prefix and this scan's tag are touched. Raises OSError.
     """
-    for path in _listing(folder):
-        if path.name.startswith(f"{TEMP_PREFIX}{_tag(name)}-"):
-            disk.unlink(str(path))
+    for path in _temps(folder, name):
+        disk.unlink(str(path))
     if verified(folder, name) is not None and intent_path(folder, name).exists():
         disk.unlink(str(intent_path(folder, name)))
 
@@ -114,7 +113,7 @@ def verified(folder: Path, name: str) -> Manifest | None:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a regular file of ours (links not followed), hex; "" if there is none or it cannot be read."""
+    """SHA-256 of a regular file of ours (links not followed), hex; "" if there is none to read."""
     try:
         if path.is_symlink() or not path.is_file():
             return ""
@@ -244,10 +243,10 @@ def _exchange(
     disk.unlink(str(intent[1]))
 
 
-def _roll_back(folder: Path, name: str, temps: Sequence[Path], placed: Sequence[Path]) -> None:
-    """Leave no reading rather than half a one. The intent goes last: while it lies there, the rest counts as ours."""
+def _roll_back(folder: Path, name: str, placed: Sequence[Path]) -> None:
+    """Leave no reading rather than half a one. The intent goes last: while it is there, the rest is ours."""
     try:
-        for path in [*reversed(placed), *temps, intent_path(folder, name)]:
+        for path in [*reversed(placed), *_temps(folder, name), intent_path(folder, name)]:
             with suppress(FileNotFoundError):
                 os.unlink(path)
     except OSError:
@@ -257,10 +256,8 @@ def _roll_back(folder: Path, name: str, temps: Sequence[Path], placed: Sequence[
 def _owned(folder: Path, name: str) -> tuple[tuple[str, str], ...]:
     """(file name, sha256) of all that we put here for scan `name`, in a finished run or one that died."""
     known = [read(manifest_path(folder, name)), read(intent_path(folder, name))]
-    pairs = [
-        pair for manifest in known if manifest and manifest.stamp.name == name for pair in manifest.files
-    ]
-    return tuple(dict.fromkeys(pairs))
+    ours = [manifest for manifest in known if manifest and manifest.stamp.name == name]
+    return tuple(dict.fromkeys(pair for manifest in ours for pair in manifest.files))
 
 
 def _refuse_foreign(folder: Path, names: Sequence[str], owned: Sequence[tuple[str, str]]) -> None:
@@ -295,8 +292,9 @@ def _tag(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
-def _listing(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+def _temps(folder: Path, name: str) -> list[Path]:
+    prefix = f"{TEMP_PREFIX}{_tag(name)}-"
+    return [path for path in folder.iterdir() if path.name.startswith(prefix)] if folder.is_dir() else []
 
 
 def _free_bytes(path: Path) -> int:

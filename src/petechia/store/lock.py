@@ -1,7 +1,7 @@
-"""One run per output root. The kernel's own lock (flock) ends with its process, so a dead run never blocks the next.
+"""One run per output root. The kernel's lock (flock) ends with its process: a dead run never blocks the next.
 
-The lock file tells who holds it. Where the last holder ran on another host and did not leave, flock may not reach
-that far (some network file systems), so its lock counts until it has been silent for `STALE_S`.
+The lock file tells who holds it. Where the last holder ran on another host and did not leave, flock may not
+reach that far (some network file systems), so its lock counts until it has been silent for `STALE_S`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def hold(
     """Hold the lock `part` of output root `root` (made if missing); yields a function to call now and then.
 
     shared: several may hold it together (the shards of one run), but none together with an unshared holder.
-    Raises EnvironmentFailure `locked-by` naming pid, host and start of the holder; `lock-unsupported`; `output-path`.
+    Raises EnvironmentFailure `locked-by` (pid, host, start of the holder), `lock-unsupported`, `output-path`.
     """
     path = root / f".petechia-{part}.lock"
     with told(root):
@@ -61,7 +61,7 @@ def _acquire(path: Path, shared: bool, deadline: float) -> int:
 
 
 def _try(path: Path, descriptor: int, shared: bool) -> str | None:
-    """None: we hold it. Otherwise who does, or "" if the file was removed under us and it is worth another go."""
+    """None: we hold it. Otherwise who does, or "" if the file was removed under us: worth another go."""
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:

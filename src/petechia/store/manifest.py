@@ -1,11 +1,11 @@
 """The manifest: which files make up one reading, their hashes, and the key they were made under.
 
-Two small JSON files may lie beside a scan's outputs, both named after the scan, since in a BIDS dataset several
-scans share a folder:
+Two small JSON files may lie beside a scan's outputs, both named after the scan, since in a BIDS dataset
+several scans share a folder:
 
 ``.petechia-reading-<name>.json``  written last: the reading is complete
-``.petechia-intent-<name>.json``   written before the first final name changes, removed at the end. After a crash it
-                                   tells the next run which of the files lying about are ours.
+``.petechia-intent-<name>.json``   written before the first final name changes, removed at the end. After a
+                                   crash it tells the next run which of the files lying about are ours.
 """
 
 from __future__ import annotations

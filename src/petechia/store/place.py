@@ -12,7 +12,13 @@ from petechia.store.files import foreign, told
 from petechia.store.manifest import intent_path, manifest_path
 from petechia.types import ScanFile
 
-READING_NAMES = ("lesions.tsv", "mask.nii.gz", "reading.json", "report.html")  # outside BIDS datasets
+READING_NAMES = (
+    "lesions.tsv",
+    "lesions.json",
+    "mask.nii.gz",
+    "reading.json",
+    "report.html",
+)  # outside BIDS datasets
 
 
 def check_root(out: Path, inputs: Sequence[Path]) -> None:

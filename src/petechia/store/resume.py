@@ -14,7 +14,7 @@ from petechia.types import DetectSettings
 
 
 def key(scan_sha256: str, settings: DetectSettings, weights_sha256: str, version: str) -> str:
-    """SHA-256 over everything that decides a reading; "" (never current) when the scan could not be hashed."""
+    """SHA-256 over everything that decides a reading; "" (never current) when the scan has no hash."""
     if not scan_sha256:
         return ""
     facts = {
@@ -27,7 +27,7 @@ def key(scan_sha256: str, settings: DetectSettings, weights_sha256: str, version
 
 
 def scan_sha256(path: Path) -> str:
-    """SHA-256 of the scan as it lies on disk, hex. "" for what is no regular file, too large, or not readable.
+    """SHA-256 of the scan as it lies on disk, hex. "" for what is no regular file, too large, or unreadable.
 
     Pipes and devices are never opened, so this cannot block.
     """
