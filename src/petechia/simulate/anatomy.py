@@ -65,7 +65,24 @@ def load_head(path: Path) -> HeadLabels:
     labels, affine = to_canonical(np.asarray(image.dataobj), np.asarray(image.affine, dtype=np.float64))
     if not np.allclose(spacing_mm(affine), 1.0, atol=0.01):
         raise ValueError(f"{path}: found voxels of {spacing_mm(affine)} mm; need label maps at 1 mm")
-    return HeadLabels(np.ascontiguousarray(labels).astype(np.int16), affine, path.name.split(".")[0])
+    clean = remove_specks(np.ascontiguousarray(labels).astype(np.int16))
+    return HeadLabels(clean, affine, path.name.split(".")[0])
+
+
+def remove_specks(labels: NDArray[np.int16], smallest_voxels: int = 20) -> NDArray[np.int16]:
+    """Give tiny islands of air, bone, sinus and artery to their nearest neighbour.
+
+    Automatic maps carry thousands of them in the CSF; each would make a dot that no truth table knows of.
+    """
+    speck = np.zeros(labels.shape, bool)
+    for code in (0, *VENOUS_SINUS, *ARTERIES, 515, 516):
+        islands, count = ndimage.label(labels == code, structure=np.ones((3, 3, 3)))
+        small = np.bincount(islands.reshape(-1), minlength=count + 1) < smallest_voxels
+        small[0] = False
+        speck |= small[islands]
+    nearest = ndimage.distance_transform_edt(speck, return_distances=False, return_indices=True)
+    cleaned: NDArray[np.int16] = labels[tuple(nearest)]
+    return cleaned
 
 
 def lookup(codes: tuple[int, ...]) -> NDArray[np.bool_]:

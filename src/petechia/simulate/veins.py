@@ -34,7 +34,7 @@ class Tubes:
 class VeinOptions:
     """How many roots of each kind; drawn per head around these."""
 
-    pial_roots: int = 90
+    pial_roots: int = 200
     medullary_roots: int = 260
     wall_roots: int = 14
     stubs: int = 25  # short free pieces: cross-sections and confluences cut by the slice
@@ -196,9 +196,9 @@ def _walk(
     position, direction = starts.astype(float), heading
     for step in range(steps):
         path[:, step], course[:, step] = position, direction
-        tries = _unit(direction[:, None] + 0.45 * rng.normal(size=(count, TRIES, 3)))  # (n, t, 3)
+        tries = _unit(direction[:, None] + 0.35 * rng.normal(size=(count, TRIES, 3)))  # (n, t, 3)
         ahead = (position[:, None] + 1.6 * tries).reshape(-1, 3)
-        score = guide(ahead).reshape(count, TRIES) + 1.5 * np.einsum("ntx,nx->nt", tries, direction)
+        score = guide(ahead).reshape(count, TRIES) + 3.0 * np.einsum("ntx,nx->nt", tries, direction)
         direction = tries[np.arange(count), score.argmax(1)]
         position = position + STEP_MM * direction
     along = np.arange(steps) * STEP_MM / length_mm[:, None]

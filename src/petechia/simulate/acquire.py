@@ -1,0 +1,266 @@
+"""From a head and a protocol to complex echoes on the acquired grid.
+
+S(r) = signal x exp(-TE R2*) x exp(i 2 pi gamma B0 dB TE), sampled as a scanner samples: k-space cropped to the
+acquired matrix (3D) or slices averaged over a profile (2D), so that dephasing within the voxel, blooming and
+ringing follow from the physics. Noise is complex Gaussian in every acquired voxel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from petechia.simulate.anatomy import rotation_matrix
+from petechia.simulate.field import dipole_field, remove_shim
+from petechia.simulate.head import MACRO_MM, HeadModel
+from petechia.simulate.protocol import ScanProtocol
+from petechia.types import FloatArray
+
+GAMMA_HZ_PER_T = 42.577478518e6  # proton, CODATA 2018
+R2STAR_FIELD_SHARE = 0.6  # of R2* at 3 T grows with B0; the rest is R2 (Peters 2007, 1.5 - 7 T)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Echoes:
+    """Complex images on the grid shown to the reader, one per echo."""
+
+    images: torch.Tensor  # (echo, i, j, k) complex64
+    voxel_to_block: FloatArray  # (4, 4) voxel centre -> block mm
+    block_to_ras: FloatArray  # (4, 4) block mm -> RAS+ mm, slab tilt included
+    spacing_mm: tuple[float, float, float]
+    field_ppm: torch.Tensor  # (i, j, k) fine: what the dipoles and the shim left
+    macro_ppm: torch.Tensor  # (i, j, k) fine: of it, the part of air and bone
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """How one axis is sampled: n_acquired of n_fine k-space lines, shown on n_shown voxels."""
+
+    n_fine: int
+    n_acquired: int
+    n_shown: int
+
+
+def acquire(head: HeadModel, protocol: ScanProtocol, seed: int) -> Echoes:
+    """Simulate one acquisition. Deterministic from the seed on one device."""
+    device = head.chi_ppm.device
+    rng = np.random.default_rng([seed, 2])
+    generator = torch.Generator(device=device).manual_seed(int(rng.integers(2**62)))
+    turn = rotation_matrix((protocol.tilt_deg[0], protocol.tilt_deg[1], 0.0))
+    total, macro = _field(head, turn.T @ np.array([0.0, 0.0, 1.0]))
+    axes = _axes(head, protocol)
+    coil = _coil(head.grid.shape, protocol.shading, generator, device)
+    images = []
+    for echo_time in protocol.echo_times_s:
+        fine = gradient_echo(
+            (head.signal, head.r2star_per_s, total), echo_time, protocol.field_strength_t
+        )
+        sampled = _sample(fine.mul_(coil), axes, protocol, head.grid.spacing_mm[2])
+        noise_sigma = _white_level(sampled) / protocol.snr
+        sampled = sampled + noise_sigma * _complex_noise(sampled.shape, generator, device)
+        images.append(_show(sampled, axes))
+    voxel_to_block, spacing = _grid(head, axes, protocol)
+    return Echoes(
+        torch.stack(images), voxel_to_block, _tilt(head, turn), spacing, total, macro
+    )
+
+
+def gradient_echo(
+    maps: tuple[torch.Tensor, torch.Tensor, torch.Tensor], echo_time_s: float, field_strength_t: float
+) -> torch.Tensor:
+    """Complex gradient-echo signal on the fine grid. maps: signal, R2* (1/s at 3 T), field (ppm); (i, j, k).
+
+    The field's slope across a fine voxel dephases it by sinc(slope / 2 pi): the exact answer for a linear slope.
+    """
+    signal, r2star, field = maps
+    rate = r2star * (1.0 - R2STAR_FIELD_SHARE + R2STAR_FIELD_SHARE * field_strength_t / 3.0)
+    phase = field * (2.0 * np.pi * GAMMA_HZ_PER_T * 1e-6 * field_strength_t * echo_time_s)  # rad
+    amplitude = signal * torch.exp(-echo_time_s * rate)
+    for axis in range(3):
+        slope = torch.zeros_like(phase)  # rad per voxel
+        inner = [slice(None)] * 3
+        inner[axis] = slice(1, -1)
+        n = phase.shape[axis]
+        slope[tuple(inner)] = (phase.narrow(axis, 2, n - 2) - phase.narrow(axis, 0, n - 2)) * 0.5
+        amplitude *= torch.sinc(slope.div_(2.0 * np.pi)).abs_()
+    return torch.polar(amplitude, phase)
+
+
+def _field(head: HeadModel, b0_direction: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Total and macroscopic field on the fine grid, ppm. Linear in chi, so the two grids simply add."""
+    coarse = dipole_field(
+        head.macro_chi_ppm, (MACRO_MM,) * 3, b0_direction, pad_voxels=max(head.macro_chi_ppm.shape) // 2
+    )
+    tissue = head.macro_chi_ppm < -5.0  # the map is shifted so that air is zero and tissue is -9.2
+    shimmed = remove_shim(coarse, tissue)
+    block_mm = np.asarray(head.grid.shape) * np.asarray(head.grid.spacing_mm)
+    macro = _resample_block(shimmed, head.block_start_mm / MACRO_MM, block_mm / MACRO_MM, head.grid.shape)
+    micro = dipole_field(head.chi_ppm, head.grid.spacing_mm, b0_direction)
+    return micro.add_(macro), macro
+
+
+def _resample_block(
+    coarse: torch.Tensor, start: FloatArray, extent: FloatArray, shape: tuple[int, int, int]
+) -> torch.Tensor:
+    """Trilinear values of a coarse map in a block given by its corner and extent in coarse voxels."""
+    axes = []
+    for axis in range(3):
+        centres = start[axis] + (torch.arange(shape[axis], device=coarse.device) + 0.5) / shape[axis] * extent[axis]
+        axes.append((centres * 2.0 / coarse.shape[axis] - 1.0).float())  # align_corners=False convention
+    out = torch.empty(shape, device=coarse.device)
+    slab = 32  # a full sampling grid of three floats a voxel would cost a quarter gigabyte
+    for first in range(0, shape[0], slab):
+        x, y, z = torch.meshgrid(axes[0][first : first + slab], axes[1], axes[2], indexing="ij")
+        grid = torch.stack([z, y, x], -1)[None]  # grid_sample wants the last axis first
+        out[first : first + slab] = F.grid_sample(
+            coarse[None, None], grid, mode="bilinear", padding_mode="border", align_corners=False
+        )[0, 0]
+    # Trilinear kinks would show as stripes in the phase: a box as wide as a coarse voxel smooths them away.
+    smooth = out[None, None]
+    for axis in range(3):
+        width = 2 * round(shape[axis] / float(extent[axis]) / 2) + 1
+        kernel = [1, 1, 1]
+        kernel[axis] = width
+        pad = [0, 0, 0]
+        pad[axis] = width // 2
+        smooth = F.avg_pool3d(smooth, tuple(kernel), 1, tuple(pad), count_include_pad=False)
+    return smooth[0, 0]
+
+
+def _axes(head: HeadModel, protocol: ScanProtocol) -> tuple[_Axis, _Axis, _Axis]:
+    axes = []
+    for axis in range(3):
+        n_fine = head.grid.shape[axis]
+        extent = n_fine * head.grid.spacing_mm[axis]
+        step = protocol.voxel_mm[axis]
+        if axis == 2 and protocol.readout == "2d":
+            n = int(extent // (step * (1.0 + protocol.slice_gap)))
+            axes.append(_Axis(n_fine, n, n))
+            continue
+        n = min(int(round(extent / step)), n_fine)
+        n -= n % 2
+        shown = int(round(n * protocol.interpolation)) if axis < 2 else n
+        axes.append(_Axis(n_fine, n, shown + shown % 2))
+    return axes[0], axes[1], axes[2]
+
+
+def _sample(
+    fine: torch.Tensor, axes: tuple[_Axis, _Axis, _Axis], protocol: ScanProtocol, fine_k_mm: float
+) -> torch.Tensor:
+    """The fine complex image on the acquired grid (i, j, k), windowed in k-space."""
+    if protocol.readout == "2d":
+        profile = _slice_profile(axes[2], protocol, fine_k_mm, fine.device)  # (slices, n_fine)
+        fine = torch.einsum("ijk,sk->ijs", fine, profile.to(fine.dtype))
+        image = _resize_k(fine, (axes[0].n_acquired, axes[1].n_acquired, None), protocol.k_window)
+        return image
+    return _resize_k(
+        fine, (axes[0].n_acquired, axes[1].n_acquired, axes[2].n_acquired), protocol.k_window
+    )
+
+
+def _show(image: torch.Tensor, axes: tuple[_Axis, _Axis, _Axis]) -> torch.Tensor:
+    """Zero-fill in plane to the matrix the scanner shows."""
+    if axes[0].n_shown == axes[0].n_acquired and axes[1].n_shown == axes[1].n_acquired:
+        return image
+    return _resize_k(image, (axes[0].n_shown, axes[1].n_shown, None), 0.0)
+
+
+def _resize_k(
+    image: torch.Tensor, lengths: tuple[int | None, int | None, int | None], window: float
+) -> torch.Tensor:
+    """Crop or zero-pad k-space axis by axis; even lengths; mean intensity is kept. None leaves an axis."""
+    for axis, n in enumerate(lengths):
+        if n is None:
+            continue
+        size = image.shape[axis]
+        spectrum = torch.fft.fft(image, dim=axis)
+        half = min(n, size) // 2
+        low = spectrum.narrow(axis, 0, half)
+        high = spectrum.narrow(axis, size - half, half)
+        if window > 0 and n < size:
+            taper = _raised_cosine(half, window, image.device)
+            shape = [1, 1, 1]
+            shape[axis] = half
+            low = low * taper.reshape(shape)
+            high = high * taper.flip(0).reshape(shape)
+        gap = list(image.shape)
+        gap[axis] = n - 2 * half
+        zeros = torch.zeros(gap, dtype=image.dtype, device=image.device)
+        image = torch.fft.ifft(torch.cat([low, zeros, high], axis), dim=axis) * (n / size)
+    return image
+
+
+def _raised_cosine(half: int, width: float, device: torch.device) -> torch.Tensor:
+    """1 in the centre of k-space, falling to 0.08 (Hamming) over the outer `width` share. (half,)"""
+    position = torch.arange(half, device=device) / half
+    over = ((position - (1.0 - width)) / max(width, 1e-3)).clamp(0.0, 1.0)
+    return 0.54 + 0.46 * torch.cos(np.pi * over)
+
+
+def _slice_profile(
+    axis: _Axis, protocol: ScanProtocol, fine_mm: float, device: torch.device
+) -> torch.Tensor:
+    """Weights (slices, n_fine) of a slice with soft shoulders (a fifth of its width), rows summing to one."""
+    thickness = protocol.voxel_mm[2]
+    pitch = thickness * (1.0 + protocol.slice_gap)
+    centre = (torch.arange(axis.n_acquired, device=device) + 0.5) * pitch
+    position = (torch.arange(axis.n_fine, device=device) + 0.5) * fine_mm
+    distance = (position[None] - centre[:, None]).abs()
+    weights = torch.sigmoid((0.5 * thickness - distance) / (0.05 * thickness))
+    return weights / weights.sum(1, keepdim=True)
+
+
+def _grid(
+    head: HeadModel, axes: tuple[_Axis, _Axis, _Axis], protocol: ScanProtocol
+) -> tuple[FloatArray, tuple[float, float, float]]:
+    """Where voxel centres lie in the block. Cropped k-space keeps the *first fine voxel's centre* as origin."""
+    matrix = np.eye(4)
+    spacing = [0.0, 0.0, 0.0]
+    for axis in range(3):
+        fine = head.grid.spacing_mm[axis]
+        if axis == 2 and protocol.readout == "2d":
+            spacing[axis] = protocol.voxel_mm[2] * (1.0 + protocol.slice_gap)
+            matrix[axis, 3] = 0.5 * spacing[axis]
+        else:
+            spacing[axis] = head.grid.shape[axis] * fine / axes[axis].n_shown
+            matrix[axis, 3] = 0.5 * fine
+        matrix[axis, axis] = spacing[axis]
+    return matrix, (spacing[0], spacing[1], spacing[2])
+
+
+def _tilt(head: HeadModel, turn: FloatArray) -> FloatArray:
+    """Block mm -> RAS+ mm with the slab's turn about the block's centre."""
+    centre = np.asarray(head.grid.shape) * np.asarray(head.grid.spacing_mm) / 2
+    matrix = head.block_to_ras.copy()
+    pivot = matrix[:3, :3] @ centre + matrix[:3, 3]
+    matrix[:3, :3] = turn @ matrix[:3, :3]
+    matrix[:3, 3] = pivot - matrix[:3, :3] @ centre
+    return matrix
+
+
+def _coil(
+    shape: tuple[int, int, int], shading: float, generator: torch.Generator, device: torch.device
+) -> torch.Tensor:
+    """Smooth complex receive sensitivity around one: what a combined coil leaves. (i, j, k) complex64."""
+    control = torch.randn((2, 1, 4, 4, 4), generator=generator, device=device)
+    smooth = F.interpolate(control, size=shape, mode="trilinear", align_corners=True)[:, 0]
+    gain = torch.exp(0.35 * shading * smooth[0])
+    return torch.polar(gain, 0.8 * smooth[1])
+
+
+def _complex_noise(
+    shape: torch.Size, generator: torch.Generator, device: torch.device
+) -> torch.Tensor:
+    """Unit standard deviation in each of the real and imaginary parts."""
+    real = torch.randn((2, *shape), generator=generator, device=device)
+    return torch.complex(real[0], real[1])
+
+
+def _white_level(image: torch.Tensor) -> float:
+    """A robust tissue level: the median of voxels above a tenth of the brightest percentile."""
+    magnitude = image.abs()[::2, ::2, ::2].reshape(-1)
+    top = magnitude.sort().values[int(0.98 * (len(magnitude) - 1))]
+    return float(magnitude[magnitude > 0.2 * top].median())
