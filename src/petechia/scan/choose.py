@@ -1,0 +1,267 @@
+"""Which scans an input holds, and what their outputs will be called.
+
+A file        -> itself, whatever its name says; its content decides later.
+A folder      -> every .nii / .nii.gz directly in it.
+A BIDS dataset (a folder with dataset_description.json) -> by these rules, in anat/ and swi/ of each subject
+and session:
+  read      *_T2starw, *_swi, *_GRE, *_MEGRE
+  not read  part-phase, part-real, part-imag; minimum-intensity projections and maps (minIP, Chimap, ...);
+            part-mag where an SWI of the same subject, session and run is there
+  echoes    of one acquisition, one is read: its echo time nearest to 20-25 ms, where sidecars tell; else
+            the last
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from petechia.errors import EnvironmentFailure, Refusal, UsageError
+from petechia.scan.sidecar import echo_time_s, stem
+from petechia.scan.sniff import other_kind
+from petechia.types import ScanFile
+
+_SUFFIXES = ("T2starw", "swi", "GRE", "MEGRE")
+_FOLDERS = ("anat", "swi")
+_OTHER_PARTS = ("phase", "real", "imag")
+_BEST_ECHO_S = (0.020, 0.025)  # where veins and bleeds are dark at 3 T and tissue still gives signal
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_AFTER_MOD = ("echo", "flip", "inv", "mt", "part", "proc", "hemi", "space", "split", "recording", "chunk")
+
+
+def find_scans(input: Path, participants: tuple[str, ...] = ()) -> tuple[ScanFile, ...]:
+    """The scans of one input, in order of their path.
+
+    participants: labels with or without "sub-", for a BIDS dataset; empty means all.
+    Raises UsageError: no-input, no-scan, no-participant, bad-id, name-collision; Refusal: dicom-not-yet;
+    EnvironmentFailure: unreadable.
+    """
+    try:
+        scans = _scans_of(input, participants)
+    except OSError as error:
+        raise EnvironmentFailure(
+            "unreadable",
+            input,
+            found=error.strerror or type(error).__name__,
+            need="a folder that can be listed",
+            remedy="Check the permissions.",
+        ) from error
+    require_unique(scans)
+    return scans
+
+
+def _scans_of(input: Path, participants: tuple[str, ...]) -> tuple[ScanFile, ...]:
+    if input.is_dir():
+        if (input / "dataset_description.json").exists():
+            scans = _bids_scans(input, participants)
+        else:
+            scans = tuple(_plain(path) for path in _listing(input) if _is_nifti_name(path))
+        if not scans:
+            raise _nothing(input)
+        return scans
+    if input.exists() or input.is_symlink():
+        if input.is_file() and _is_dicom(input):
+            raise _dicom(input)
+        scans = (_plain(input),)
+    else:
+        raise UsageError(
+            "no-input",
+            input,
+            found="nothing at this path",
+            need="a scan or a folder",
+            remedy="Check the path.",
+        )
+    require_unique(scans)
+    return scans
+
+
+def require_unique(scans: Iterable[ScanFile]) -> None:
+    """Raise UsageError name-collision when two scans would write to the same place, on any file system."""
+    seen: dict[tuple[str, str], Path] = {}
+    for scan in scans:
+        key = (str(scan.folder).casefold(), scan.name.casefold())
+        if key in seen:
+            raise UsageError(
+                "name-collision",
+                scan.path,
+                found=f"the output name {scan.name} of {seen[key]} as well",
+                need="one output name a scan",
+                remedy="Rename one, or give each its own output folder.",
+            )
+        seen[key] = scan.path
+
+
+# -- single files and plain folders ------------------------------------------------------------------------
+
+
+def _plain(path: Path) -> ScanFile:
+    name = _clean(stem(path.name), path)
+    return ScanFile(path=path, name=name, folder=Path(name), bids=False)
+
+
+def _clean(text: str, path: Path) -> str:
+    """An output name from a file name: odd characters become "_"."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", text)
+    if not _NAME.fullmatch(name) or name[0] in ".-":
+        raise UsageError(
+            "bad-id",
+            path,
+            found=f"a file name of {len(text)} characters starting with {text[:1]!r}",
+            need="1 to 64 characters, the first a letter, a digit or _",
+            remedy="Rename the file.",
+        )
+    return name
+
+
+def _listing(folder: Path) -> list[Path]:
+    """Visible entries of a folder by name. Hidden ones are copies that systems leave behind (._scan.nii)."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _is_nifti_name(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz")) and not path.is_dir()
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return other_kind(file.read(132)) == "a DICOM file"
+    except OSError:  # the reader says why, for this scan alone
+        return False
+
+
+def _dicom(path: Path) -> Refusal:
+    return Refusal(
+        "dicom-not-yet",
+        path,
+        found="DICOM files",
+        need="NIfTI",
+        remedy="Convert them with dcm2niix and give the SWI or T2* volume.",
+    )
+
+
+def _nothing(folder: Path) -> Refusal | UsageError:
+    for path in _listing(folder):
+        if path.is_file() and (path.suffix.lower() in (".dcm", ".ima") or _is_dicom(path)):
+            return _dicom(folder)
+    looked_for = "*.nii or *.nii.gz in it"
+    if (folder / "dataset_description.json").exists():
+        looked_for = "sub-*/[ses-*/]anat or swi/ with _T2starw, _swi, _GRE or _MEGRE images"
+    return UsageError(
+        "no-scan",
+        folder,
+        found="no scan to read",
+        need=looked_for,
+        remedy="Give a scan or a folder of scans.",
+    )
+
+
+# -- BIDS --------------------------------------------------------------------------------------------------
+
+
+def _bids_scans(root: Path, participants: tuple[str, ...]) -> tuple[ScanFile, ...]:
+    subjects = [path for path in _listing(root) if path.name.startswith("sub-") and path.is_dir()]
+    if participants:
+        wanted = {label if label.startswith("sub-") else f"sub-{label}" for label in participants}
+        missing = sorted(wanted - {path.name for path in subjects})
+        if missing:
+            raise UsageError(
+                "no-participant",
+                root,
+                found=f"no {', '.join(missing)}"[:120],
+                need="participants of this dataset",
+                remedy="Check the labels.",
+            )
+        subjects = [path for path in subjects if path.name in wanted]
+    scans: list[ScanFile] = []
+    for subject in subjects:
+        sessions = [path for path in _listing(subject) if path.name.startswith("ses-") and path.is_dir()]
+        for parent in (subject, *sessions):
+            images = [
+                path
+                for folder in _FOLDERS
+                if (parent / folder).is_dir()
+                for path in _listing(parent / folder)
+                if _is_nifti_name(path)
+            ]
+            scans += _choose(images, root)
+    return tuple(scans)
+
+
+def _entities(path: Path) -> tuple[dict[str, str], str]:
+    """BIDS entities in their order, and the suffix."""
+    *pairs, suffix = stem(path.name).split("_")
+    return dict((*pair.split("-", 1), "")[:2] for pair in pairs), suffix  # type: ignore[misc]
+
+
+def _choose(images: list[Path], root: Path) -> list[ScanFile]:
+    """The images to read among those of one subject and session."""
+    kept = [path for path in images if _is_candidate(path)]
+    runs_with_swi = {_entities(path)[0].get("run") for path in kept if _is_swi(path)}
+    kept = [
+        path
+        for path in kept
+        if _entities(path)[0].get("part") != "mag" or _entities(path)[0].get("run") not in runs_with_swi
+    ]
+    echoes: dict[tuple[Path, str], list[Path]] = {}
+    for path in kept:
+        without_echo = re.sub(r"_echo-[0-9]+(?=_)", "", stem(path.name))
+        # two encodings of one image (.nii and .nii.gz) are not echoes: they stay apart and collide by name
+        key = without_echo if "echo" in _entities(path)[0] else path.name
+        echoes.setdefault((path.parent, key), []).append(path)
+    chosen = sorted(_best_echo(group) for group in echoes.values())
+    names = [stem(path.name).rpartition("_")[0] for path in chosen]
+    scans = []
+    for path, name in zip(chosen, names, strict=True):
+        suffixes = {_entities(other)[1] for other, same in zip(chosen, names, strict=True) if same == name}
+        scans.append(_bids_scan(path, _with_mod(path) if len(suffixes) > 1 else name, root))
+    return scans
+
+
+def _is_candidate(path: Path) -> bool:
+    entities, suffix = _entities(path)
+    if any("minip" in value.lower() for value in entities.values()):
+        return False
+    return suffix in _SUFFIXES and entities.get("part") not in _OTHER_PARTS
+
+
+def _is_swi(path: Path) -> bool:
+    entities, suffix = _entities(path)
+    named = suffix == "swi" or "swi" in entities.get("acq", "").lower()
+    return named and entities.get("part") is None
+
+
+def _best_echo(echoes: list[Path]) -> Path:
+    """Nearest to 20-25 ms where every sidecar tells its echo time, else the last by number."""
+    if len(echoes) == 1:
+        return echoes[0]
+    by_number = sorted(echoes, key=lambda path: int(re.sub(r"\D", "", _entities(path)[0]["echo"]) or 0))
+    times = [echo_time_s(path) for path in by_number]
+    known = [time for time in times if time is not None]
+    if len(known) < len(times):
+        return by_number[-1]
+    shortest, longest = _BEST_ECHO_S
+    distance = [max(shortest - time, time - longest, 0.0) for time in known]
+    return by_number[distance.index(min(distance))]
+
+
+def _with_mod(path: Path) -> str:
+    """The entities with the suffix as `mod` entity, in its place in the BIDS order."""
+    *pairs, suffix = stem(path.name).split("_")
+    place = next((n for n, pair in enumerate(pairs) if pair.split("-")[0] in _AFTER_MOD), len(pairs))
+    return "_".join([*pairs[:place], f"mod-{suffix}", *pairs[place:]])
+
+
+def _bids_scan(path: Path, name: str, root: Path) -> ScanFile:
+    folder = path.parent.relative_to(root)
+    expected = "_".join(part for part in folder.parts if part.startswith(("sub-", "ses-")))
+    if not _NAME.fullmatch(name) or not (name + "_").startswith(expected + "_"):
+        raise UsageError(
+            "bad-id",
+            path,
+            found=f"the name {name[:80]!r}",
+            need=f"one that starts with {expected} and has at most 64 letters, digits, . _ -",
+            remedy="Rename the file by the BIDS rules.",
+        )
+    return ScanFile(path=path, name=name, folder=folder.parent / "anat", bids=True)
