@@ -1,0 +1,51 @@
+"""What classes, regions and sides are called for a human reader, once."""
+
+from __future__ import annotations
+
+from petechia.types import LesionClass, Region, Side
+
+MIMICS = (LesionClass.CALCIFICATION, LesionClass.IRON, LesionClass.VESSEL, LesionClass.INTERFACE)
+
+CLASS_WORDS: dict[LesionClass, str] = {
+    LesionClass.CMB: "microbleed",
+    LesionClass.POSSIBLE: "possible microbleed",
+    LesionClass.CALCIFICATION: "calcification",
+    LesionClass.IRON: "iron deposit",
+    LesionClass.VESSEL: "vessel",
+    LesionClass.INTERFACE: "air or bone interface",
+}
+
+CLASS_MEANING: dict[LesionClass, str] = {
+    LesionClass.CMB: "Microbleed above the operating point. Only these rows are counted.",
+    LesionClass.POSSIBLE: "Looks like a microbleed but falls below the operating point. Not counted.",
+    LesionClass.CALCIFICATION: "Mimic: calcium, as in pallidum, choroid plexus, pineal gland or falx.",
+    LesionClass.IRON: "Mimic: iron of the deep nuclei.",
+    LesionClass.VESSEL: "Mimic: a vein cut across, or an arterial flow void.",
+    LesionClass.INTERFACE: "Mimic: signal loss beside air or bone.",
+}
+
+REGION_MEANING: dict[Region, str] = {
+    Region.LOBAR: "Cortex and the white matter beneath it.",
+    Region.DEEP: "Deep nuclei, internal and external capsule, thalamus, deep white matter.",
+    Region.INFRATENTORIAL: "Brainstem and cerebellum.",
+    Region.UNKNOWN: "Could not be placed.",
+}
+
+SIDE_MEANING: dict[Side, str] = {
+    Side.LEFT: "The patient's left.",
+    Side.RIGHT: "The patient's right.",
+    Side.MIDLINE: "Too close to the midline to say.",
+    Side.UNKNOWN: "Withheld: the file does not state its orientation, or the place could not be found.",
+}
+
+
+def style_of(kind: LesionClass) -> str:
+    """The drawing style of a class: "cmb", "possible" or "mimic"."""
+    if kind is LesionClass.CMB:
+        return "cmb"
+    return "possible" if kind is LesionClass.POSSIBLE else "mimic"
+
+
+def plural(count: int, word: str) -> str:
+    """ "1 vessel", "2 vessels"."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
