@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from petechia.errors import EnvironmentFailure
+from petechia.errors import EnvironmentFailure, UsageError
 from petechia.store.files import foreign, told
 from petechia.store.manifest import intent_path, manifest_path
 from petechia.types import ScanFile
@@ -54,7 +54,7 @@ def check_root(out: Path, inputs: Sequence[Path]) -> None:
 def check_scans(out: Path, scans: Sequence[ScanFile]) -> None:
     """Refuse two scans that share an output name, and files of somebody else under our names.
 
-    Raises EnvironmentFailure `name-collision`, `output-path`.
+    Raises UsageError `name-collision`, EnvironmentFailure `output-path`.
     """
     seen: dict[tuple[str, str], ScanFile] = {}
     for scan in scans:
@@ -62,7 +62,7 @@ def check_scans(out: Path, scans: Sequence[ScanFile]) -> None:
             raise ValueError(f"the folder of {scan.name} leaves the output root: {scan.folder}")
         place = (_folded(str(scan.folder)), _folded(scan.name))
         if place in seen:
-            raise EnvironmentFailure(
+            raise UsageError(
                 "name-collision",
                 scan.path,
                 found=f"the output name {scan.name} also used by {seen[place].path}",

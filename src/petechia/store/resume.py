@@ -49,3 +49,8 @@ def find(folder: Path, name: str, wanted: str) -> Stamp | None:
 def is_current(folder: Path, name: str, wanted: str) -> bool:
     """True if the reading of scan `name` was made under key `wanted` and every file is as it was written."""
     return find(folder, name, wanted) is not None
+
+
+def content_key(content: bytes) -> str:
+    """A key for files that come from no scan: SHA-256 of what is in them."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,160 @@
+"""`petechia detect`: scans in, readings out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from petechia.cli.terminal import complain
+from petechia.errors import EXIT_OK, EXIT_REFUSED, Refusal, UsageError
+from petechia.limits import SCAN_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from petechia.types import ScanFile
+
+_WHERE = "petechia detect"
+
+
+def detect(
+    *inputs: Annotated[Path, Parameter(name="INPUT")],
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    model: str = "default",
+    operating_point: Literal["balanced", "screening"] = "balanced",
+    participant_label: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    shard: str = "1/1",
+    invert: Annotated[bool, Parameter(negative=())] = False,
+    assume: Literal["RAS"] | None = None,
+    volume: int | None = None,
+    timeout: float = SCAN_TIMEOUT_S,
+    force: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Read scans: find their microbleeds, write mask, table and report.
+
+    Each scan gets OUT/NAME/ with report.html, lesions.tsv, mask.nii.gz and
+    reading.json (from a BIDS dataset: under BIDS derivatives names). A scan
+    that cannot be analysed is refused with a reason, and the others go on.
+    Run the same command again after a crash or for new scans: what is done
+    and unchanged is skipped.
+
+    Examples:
+
+      petechia detect scan_swi.nii.gz -o readings
+
+      petechia detect /data/bids -o readings --participant-label 01 02
+
+      petechia detect *.nii.gz -o readings --operating-point screening
+
+      petechia detect /data/bids -o readings --shard 3/8
+
+    Research software. Not a medical device.
+    Not for diagnosis or treatment decisions.
+
+    Parameters
+    ----------
+    inputs
+        NIfTI files or BIDS datasets.
+    out
+        Folder for the readings; made if missing. Must lie apart from the input.
+    model
+        Name of the model.
+    operating_point
+        balanced: few false findings; screening: few missed ones.
+    participant_label
+        Only these participants of a BIDS dataset, with or without "sub-".
+    shard
+        i/n: only every n-th scan, from the i-th; for job arrays.
+    invert
+        The scan shows iron bright: turn it before reading.
+    assume
+        RAS: accept a file without orientation as RAS. Left and right are then withheld.
+    volume
+        Which volume of a 4-D file, from 0.
+    timeout
+        Seconds after which one scan is given up.
+    force
+        Read again what is done and unchanged.
+    """
+    from petechia import batch, pipeline
+    from petechia.cli.progress import watching
+    from petechia.store.place import check_root
+    from petechia.types import DetectSettings
+
+    options = batch.BatchOptions(
+        timeout_s=_positive(timeout), force=force, shard=_shard(shard), reader=batch.path_reader
+    )
+    settings = DetectSettings(model, operating_point, assume == "RAS", invert, _from_zero(volume))
+    if not inputs:
+        raise UsageError(
+            "no-input", _WHERE, found="no INPUT", need="at least one", remedy="See petechia detect --help."
+        )
+    check_root(out, inputs)
+    scans, refusals = _found(inputs, participant_label)
+    for refusal in refusals:
+        complain(refusal.line)
+    if any(scan.bids for scan in scans):
+        options = replace(options, root_files=pipeline.dataset_files())
+    with watching(out) as report:
+        summary = batch.read_many(scans, out, settings, options, report)
+    for result in summary.results:
+        if result.trace:
+            complain(result.trace.rstrip())
+    return summary.exit_code or (EXIT_REFUSED if refusals else EXIT_OK)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """ "3/8" -> (3, 8). Raises UsageError `bad-shard`."""
+    first, slash, second = text.partition("/")
+    if slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second):
+        return int(first), int(second)
+    raise UsageError(
+        "bad-shard",
+        _WHERE,
+        found=f"--shard {text}",
+        need="i/n with 1 <= i <= n",
+        remedy="Example: --shard 3/8.",
+    )
+
+
+def _positive(seconds: float) -> float:
+    if seconds > 0 and seconds != float("inf"):
+        return seconds
+    raise UsageError(
+        "bad-timeout", _WHERE, found=f"--timeout {seconds:g}", need="seconds above 0", remedy="Example: 900."
+    )
+
+
+def _from_zero(volume: int | None) -> int | None:
+    if volume is None or volume >= 0:
+        return volume
+    raise UsageError(
+        "bad-volume", _WHERE, found=f"--volume {volume}", need="a number from 0", remedy="The first one is 0."
+    )
+
+
+def _found(
+    inputs: tuple[Path, ...], labels: tuple[str, ...]
+) -> tuple[tuple[ScanFile, ...], tuple[Refusal, ...]]:
+    """The scans of all inputs, and the inputs refused as a whole. Nothing to read is never a success."""
+    from petechia import pipeline
+
+    scans: list[ScanFile] = []
+    refusals: list[Refusal] = []
+    for given in inputs:
+        try:
+            scans += pipeline.find_scans(given, labels)
+        except Refusal as refusal:
+            refusals.append(refusal)
+    if scans:
+        return tuple(scans), tuple(refusals)
+    if refusals:
+        raise refusals[0]
+    raise UsageError(
+        "no-scans",
+        inputs[0],
+        found="no SWI or T2*-GRE scan",
+        need="at least one",
+        remedy="Name a NIfTI file or the root of a BIDS dataset.",
+    )
