@@ -1,0 +1,315 @@
+"""The admission table: what the image itself says against being read. Each check is one row.
+
+`check_content` runs before any network, on a coarse look at the image; `check_brain` after the anatomy network,
+on where the brain is. A check is (what was seen) -> Finding or None; it never raises and never prints. A REFUSE
+ends the table, since later rows take earlier ones for granted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from petechia import geometry, limits
+from petechia.errors import Refusal
+from petechia.types import FloatArray, Finding, Outcome, ScoreMap, Volume
+from petechia.volume.brain import Brain, locate
+from petechia.volume.head import Head, background_level, look
+
+MIN_LEVELS = 16  # distinct values; a mask or a label map has fewer, any scan has more
+MIN_LIKENESS = 0.3  # correlation of samples 4 mm apart: 0 in noise, 0.9 and more in heads
+MIN_HEAD_CM3 = 100.0  # a slab through a brain; a whole head has 3000
+BRAIN_CM3 = (300.0, 2500.0)  # newborn to largest adult, with slack
+MAX_JUMPS = 0.01  # neighbours that jump most of the range: 2 % in wrapped phase, 0.3 % in magnitude
+MIN_BIN = 0.025  # wrapped phase fills its range: no tenth of it is nearly empty
+CUT_FRACTION = 0.05  # of the widest section; a spinal cord leaving the image is less
+STRIPPED_FRACTION = 0.95
+BRIGHT_TAIL = 1.5  # bright outliers this much further out than dark ones: veins are bright
+
+
+def check_content(volume: Volume) -> tuple[Finding, ...]:
+    """Findings on the image alone, in the table's order; the last one may be a REFUSE."""
+    head = look(volume.voxels, geometry.spacing_mm(volume.affine_ras))
+    return _run(check(volume, head) for check in CONTENT_CHECKS)
+
+
+def check_brain(volume: Volume, anatomy: ScoreMap) -> tuple[Finding, ...]:
+    """Findings on the brain in the image, in the table's order; the last one may be a REFUSE.
+
+    anatomy: classes "outside", "lobar", "deep", "infratentorial", "csf", on any grid.
+    """
+    brain = locate(volume, anatomy)
+    return _run(check(volume, brain) for check in BRAIN_CHECKS)
+
+
+def require(findings: Iterable[Finding], path: Path) -> None:
+    """Raise Refusal for the first REFUSE among the findings."""
+    for finding in findings:
+        if finding.outcome is Outcome.REFUSE:
+            found, _, rest = finding.text.removeprefix("found ").partition("; need ")
+            need, _, remedy = rest.partition(". ")
+            raise Refusal(finding.code, path, found=found, need=need, remedy=remedy)
+
+
+def _run(results: Iterable[Finding | None]) -> tuple[Finding, ...]:
+    findings: list[Finding] = []
+    for finding in results:
+        if finding is not None:
+            findings.append(finding)
+            if finding.outcome is Outcome.REFUSE:
+                break
+    return tuple(findings)
+
+
+def _refuse(code: str, found: str, need: str, remedy: str) -> Finding:
+    return Finding(code, Outcome.REFUSE, f"found {found}; need {need}. {remedy}")
+
+
+def _warn(code: str, found: str, need: str, remedy: str) -> Finding:
+    return Finding(code, Outcome.WARN, f"found {found}; need {need}. {remedy}")
+
+
+# -- the image alone ---------------------------------------------------------------------------------------
+
+
+def _no_contrast(volume: Volume, head: Head) -> Finding | None:
+    low, high = np.percentile(head.values, (1, 99))
+    levels = len(np.unique(head.values))
+    if high > low and levels >= MIN_LEVELS:
+        return None
+    return _refuse(
+        "no-contrast",
+        f"{levels} grey level{'s' if levels > 1 else ''}",
+        "a scan with tissue contrast",
+        "Give the scan itself, not a mask or an empty image.",
+    )
+
+
+def _noise(volume: Volume, head: Head) -> Finding | None:
+    likeness = _likeness(head.values)
+    if likeness >= MIN_LIKENESS:
+        return None
+    return _refuse(
+        "no-head", f"noise without structure (correlation {likeness:.2f})", "a head", "Look at the scan."
+    )
+
+
+def _likeness(values: FloatArray) -> float:
+    """Mean correlation of neighbouring samples over the three axes, outliers clipped. values (a, b, c)."""
+    clipped = np.clip(values, *np.percentile(values, (1, 99))).astype(np.float64)
+    centred = clipped - clipped.mean()
+    power = float((centred**2).mean())
+    products = [
+        float((np.delete(centred, -1, axis) * np.delete(centred, 0, axis)).mean()) for axis in range(3)
+    ]
+    return sum(products) / 3 / power if power > 0 else 0.0
+
+
+def _phase(volume: Volume, head: Head) -> Finding | None:
+    planes = _some_planes(volume.voxels)
+    fill = background_level(planes)
+    filled = np.ones(planes.shape, dtype=bool) if fill is None else planes != fill
+    if filled.mean() < 0.02:
+        return None
+    low, high = (float(level) for level in np.percentile(planes[filled], (0.5, 99.5)))
+    if high <= low:
+        return None
+    counts, _ = np.histogram(planes[filled], bins=10, range=(low, high))
+    jumps = []
+    for axis in (0, 1):
+        pairs = np.delete(filled, -1, axis) & np.delete(filled, 0, axis)
+        far = np.abs(np.diff(planes, axis=axis)) > 0.6 * (high - low)
+        jumps.append(float((far & pairs).sum()) / max(int(pairs.sum()), 1))
+    if sum(jumps) / 2 <= MAX_JUMPS or counts.min() < MIN_BIN * counts.sum():
+        return None
+    return _refuse(
+        "phase-image",
+        "a wrapped phase image (values jump across their whole range)",
+        "SWI or magnitude",
+        "Give the magnitude or SWI of the same series.",
+    )
+
+
+def _some_planes(voxels: FloatArray, count: int = 12) -> FloatArray:
+    """Planes spread over the third axis at full resolution. (i, j, k) -> (i, j, count)."""
+    size = voxels.shape[2]
+    chosen = np.unique(np.linspace(0.1 * (size - 1), 0.9 * (size - 1), min(count, size)).round().astype(int))
+    return np.asarray(voxels[:, :, chosen])
+
+
+def _inverted(volume: Volume, head: Head) -> Finding | None:
+    """Air is darker than tissue in every magnitude and SWI; brighter means inverted, between means a map."""
+    corners = _corner_levels(head.values)
+    centre = head.values[tuple(slice(n // 4, n - n // 4) for n in head.values.shape)]
+    low, high = np.percentile(centre, (20, 75))
+    spread = float(np.percentile(head.values, 98) - np.percentile(head.values, 2))
+    alike = float(np.percentile(corners, 80) - np.percentile(corners, 20)) < 0.1 * spread
+    air = float(np.median(corners))
+    offer = "Give the SWI or T2* magnitude itself, or use --invert."
+    if alike and air > high and float(np.mean(np.array(corners) > high)) > 0.8:
+        return _refuse("inverted", "air brighter than the head", "dark air and dark bleeds", offer)
+    if not (alike and low < air <= high):
+        return None
+    tail = bright_tail(_some_planes(volume.voxels), volume.affine_ras, air)
+    if tail > 1.0:
+        return _refuse(
+            "inverted",
+            "a map with both signs around its background and bright veins (QSM?)",
+            "dark bleeds",
+            offer,
+        )
+    return _warn(
+        "unusual-background",
+        "air no darker than the head",
+        "a scan as the scanner made it",
+        "Check that bleeds are dark in it.",
+    )
+
+
+def _corner_levels(values: FloatArray) -> list[float]:
+    """Median of each of the eight corners, an eighth of each side long. values (a, b, c)."""
+    ends = [(slice(0, max(1, n // 8)), slice(n - max(1, n // 8), n)) for n in values.shape]
+    return [float(np.median(values[corner])) for corner in itertools.product(*ends)]
+
+
+def bright_tail(planes: FloatArray, affine: FloatArray, air: float | None) -> float:
+    """How much further bright details stand out than dark ones, within about 5 mm, in-plane; 1 means alike.
+
+    planes (i, j, n). air: a value to leave out, with its neighbours. Veins and bleeds make the dark side long in SWI
+    (ratio below 1) and the bright side long in QSM and R2* maps.
+    """
+    spacing = geometry.spacing_mm(affine)
+    size = (*(2 * max(1, round(2.5 / one)) + 1 for one in spacing[:2]), 1)
+    detail = planes - ndimage.uniform_filter(planes, size)
+    inside = np.ones(planes.shape, dtype=bool) if air is None else planes != air
+    inside = ndimage.minimum_filter(inside, size)
+    if inside.sum() < 1000:
+        return 1.0
+    low, middle, high = (float(level) for level in np.percentile(detail[inside], (0.5, 50, 99.5)))
+    return (high - middle) / max(middle - low, 1e-30)
+
+
+def _extent(volume: Volume, head: Head) -> Finding | None:
+    if head.volume_cm3 >= MIN_HEAD_CM3:
+        return None
+    return _refuse(
+        "no-head",
+        f"{head.volume_cm3:.0f} cm3 of tissue",
+        f"at least {MIN_HEAD_CM3:.0f} cm3 of a head",
+        "Give the whole scan.",
+    )
+
+
+def _thick_slices(volume: Volume, head: Head) -> Finding | None:
+    thickest = max(geometry.spacing_mm(volume.affine_ras))
+    if thickest <= limits.THICK_SLICE_MM:
+        return None
+    return _warn(
+        "thick-slices",
+        f"slices {thickest:.2g} mm apart",
+        f"{limits.THICK_SLICE_MM:g} mm or less to see small bleeds",
+        f"Bleeds smaller than {thickest:.2g} mm may be missed.",
+    )
+
+
+def _coarse_voxels(volume: Volume, head: Head) -> Finding | None:
+    size = float(np.prod(geometry.spacing_mm(volume.affine_ras)))
+    if size <= limits.COARSE_VOXEL_MM3:
+        return None
+    return _warn(
+        "coarse-voxels",
+        f"voxels of {size:.3g} mm3",
+        f"{limits.COARSE_VOXEL_MM3:g} mm3 or less",
+        "Small bleeds may be missed.",
+    )
+
+
+CONTENT_CHECKS: tuple[Callable[[Volume, Head], Finding | None], ...] = (
+    _no_contrast,
+    _noise,
+    _phase,
+    _inverted,
+    _extent,
+    _thick_slices,
+    _coarse_voxels,
+)
+
+
+# -- with the brain known ----------------------------------------------------------------------------------
+
+
+def _brain_size(volume: Volume, brain: Brain) -> Finding | None:
+    low, high = BRAIN_CM3
+    if brain.cut_faces:
+        low = MIN_HEAD_CM3
+    if low <= brain.volume_cm3 <= high:
+        return None
+    return _refuse(
+        "no-head",
+        f"{brain.volume_cm3:.0f} cm3 of brain",
+        f"{low:.0f} to {high:.0f} cm3",
+        "Give a scan of one whole human head.",
+    )
+
+
+def _brain_cut(volume: Volume, brain: Brain) -> Finding | None:
+    cut = [(share, side) for share, side in brain.cut_faces if share > CUT_FRACTION]
+    if not cut:
+        return None
+    sides = ", ".join(f"{side} ({100 * share:.0f} %)" for share, side in sorted(cut, reverse=True))
+    return _warn(
+        "brain-cut",
+        f"brain cut by the field of view: {sides} of its widest section",
+        "the whole brain",
+        "The count holds within the field of view.",
+    )
+
+
+def _quantised(volume: Volume, brain: Brain) -> Finding | None:
+    values = brain.values[brain.mask]
+    levels = len(np.unique(values))
+    if levels >= limits.MIN_GREY_LEVELS or values.size < 10 * limits.MIN_GREY_LEVELS:
+        return None
+    return _warn(
+        "quantised",
+        f"{levels} grey levels in the brain",
+        f"{limits.MIN_GREY_LEVELS} or more",
+        "Faint bleeds may be missed.",
+    )
+
+
+def _skull_stripped(volume: Volume, brain: Brain) -> Finding | None:
+    around = brain.values[brain.shell]
+    if around.size < 100:
+        return None
+    if float(np.mean(around == np.median(around))) < STRIPPED_FRACTION:
+        return None
+    return Finding(
+        "skull-stripped",
+        Outcome.NOTE,
+        "found nothing around the brain; need no more. It was read as a stripped brain.",
+    )
+
+
+def _bright_veins(volume: Volume, brain: Brain) -> Finding | None:
+    if brain.tail <= BRIGHT_TAIL:
+        return None
+    return _refuse(
+        "inverted",
+        f"bright details in the brain that outweigh dark ones {brain.tail:.1f} times",
+        "dark veins and bleeds",
+        "Give the SWI or T2* magnitude itself, or use --invert.",
+    )
+
+
+BRAIN_CHECKS: tuple[Callable[[Volume, Brain], Finding | None], ...] = (
+    _brain_size,
+    _bright_veins,
+    _brain_cut,
+    _quantised,
+    _skull_stripped,
+)
