@@ -101,11 +101,20 @@ WRITING_METHODS = {
 SAVING_MODULES = {"nib", "nibabel", "np", "numpy", "torch", "onnx", "ov", "openvino"}
 SAVING_NAMES = {"save", "savez", "savez_compressed", "savetxt", "memmap", "save_model", "save_file"}
 OS_NAMES = {"rename", "replace", "remove", "link", "symlink"}
+WRITE_FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"}
 
 
 def writes(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Line and name of every call that may change a disk."""
+    to_nowhere = {
+        id(part)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and "os.devnull" in map(ast.unparse, call.args)
+        for part in ast.walk(call)
+    }
     for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in WRITE_FLAGS and id(node) not in to_nowhere:
+            yield node.lineno, node.attr
         if not isinstance(node, ast.Call):
             continue
         called = node.func
@@ -128,7 +137,7 @@ def writes(tree: ast.AST) -> Iterator[tuple[int, str]]:
 def _may_write(call: ast.Call, owner: str, called: ast.expr) -> bool:
     """Whether open(...) has a mode that writes, or a mode which only running would tell."""
     if owner == "os":
-        return True  # flags, not a mode
+        return False  # flags, not a mode: seen above
     method = isinstance(called, ast.Attribute) and owner not in {"io", "gzip", "bz2", "lzma", "builtins"}
     place = 0 if method else 1  # path.open(mode) against open(path, mode)
     given = [keyword.value for keyword in call.keywords if keyword.arg == "mode"] or call.args[
@@ -156,7 +165,10 @@ def _may_write(call: ast.Call, owner: str, called: ast.expr) -> bool:
         ("open(p, chosen)", True),
         ("p.open('x')", True),
         ("gzip.open(p, 'wb')", True),
+        ("os.open(os.devnull, os.O_WRONLY)", False),
+        ("os.open(p, flags)", False),
         ("os.open(p, os.O_WRONLY)", True),
+        ("flags = os.O_RDWR | os.O_CREAT", True),
         ("p.write_text('a')", True),
         ("nib.save(image, p)", True),
         ("image.to_filename(p)", True),
