@@ -94,7 +94,7 @@ def _labels(volume: Volume, anatomy: ScoreMap, axes: list[AnyArray]) -> AnyArray
 
 
 def _cut_faces(mask: AnyArray, affine: FloatArray) -> tuple[tuple[float, str], ...]:
-    """For each border the brain touches: its area there over its widest section along that axis, and the side."""
+    """For each border the brain touches: area there over widest section, and which side."""
     faces = []
     for axis, towards in enumerate(geometry.axis_codes(affine)):
         areas = mask.sum(axis=tuple(other for other in range(3) if other != axis))
@@ -105,7 +105,7 @@ def _cut_faces(mask: AnyArray, affine: FloatArray) -> tuple[tuple[float, str], .
 
 
 def _tail(volume: Volume, core: AnyArray, axes: list[AnyArray]) -> float:
-    """Bright over dark outliers of in-plane details, in some planes across the thickest axis, deep in the brain."""
+    """Bright over dark outliers of details in planes across the thickest axis, deep in the brain."""
     spacing = geometry.spacing_mm(volume.affine_ras)
     across = int(np.argmax(spacing))
     others = [axis for axis in range(3) if axis != across]

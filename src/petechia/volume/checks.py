@@ -1,8 +1,8 @@
 """The admission table: what the image itself says against being read. Each check is one row.
 
-`check_content` runs before any network, on a coarse look at the image; `check_brain` after the anatomy network,
-on where the brain is. A check is (what was seen) -> Finding or None; it never raises and never prints. A REFUSE
-ends the table, since later rows take earlier ones for granted.
+`check_content` runs before any network, on a quick look at the image; `check_brain` after anatomy is known,
+on where the brain is. A check is (what was seen) -> Finding or None; it never raises and never prints. A
+REFUSE ends the table, since later rows take earlier ones for granted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from petechia import geometry, limits
 from petechia.errors import Refusal
-from petechia.types import FloatArray, Finding, Outcome, ScoreMap, Volume
+from petechia.types import Finding, FloatArray, Outcome, ScoreMap, Volume
 from petechia.volume.brain import Brain, locate
 from petechia.volume.head import Head, background_level, look
 
@@ -34,7 +34,7 @@ BRIGHT_TAIL = 1.5  # bright outliers this much further out than dark ones: veins
 def check_content(volume: Volume) -> tuple[Finding, ...]:
     """Findings on the image alone, in the table's order; the last one may be a REFUSE."""
     head = look(volume.voxels, geometry.spacing_mm(volume.affine_ras))
-    return _run(check(volume, head) for check in CONTENT_CHECKS)
+    return _run(check(head) for check in CONTENT_CHECKS)
 
 
 def check_brain(volume: Volume, anatomy: ScoreMap) -> tuple[Finding, ...]:
@@ -43,7 +43,7 @@ def check_brain(volume: Volume, anatomy: ScoreMap) -> tuple[Finding, ...]:
     anatomy: classes "outside", "lobar", "deep", "infratentorial", "csf", on any grid.
     """
     brain = locate(volume, anatomy)
-    return _run(check(volume, brain) for check in BRAIN_CHECKS)
+    return _run(check(brain) for check in BRAIN_CHECKS)
 
 
 def require(findings: Iterable[Finding], path: Path) -> None:
@@ -76,7 +76,7 @@ def _warn(code: str, found: str, need: str, remedy: str) -> Finding:
 # -- the image alone ---------------------------------------------------------------------------------------
 
 
-def _no_contrast(volume: Volume, head: Head) -> Finding | None:
+def _no_contrast(head: Head) -> Finding | None:
     low, high = np.percentile(head.values, (1, 99))
     levels = len(np.unique(head.values))
     if high > low and levels >= MIN_LEVELS:
@@ -89,7 +89,7 @@ def _no_contrast(volume: Volume, head: Head) -> Finding | None:
     )
 
 
-def _noise(volume: Volume, head: Head) -> Finding | None:
+def _noise(head: Head) -> Finding | None:
     likeness = _likeness(head.values)
     if likeness >= MIN_LIKENESS:
         return None
@@ -109,8 +109,8 @@ def _likeness(values: FloatArray) -> float:
     return sum(products) / 3 / power if power > 0 else 0.0
 
 
-def _phase(volume: Volume, head: Head) -> Finding | None:
-    planes = _some_planes(volume.voxels)
+def _phase(head: Head) -> Finding | None:
+    planes = head.planes
     fill = background_level(planes)
     filled = np.ones(planes.shape, dtype=bool) if fill is None else planes != fill
     if filled.mean() < 0.02:
@@ -134,14 +134,7 @@ def _phase(volume: Volume, head: Head) -> Finding | None:
     )
 
 
-def _some_planes(voxels: FloatArray, count: int = 12) -> FloatArray:
-    """Planes spread over the third axis at full resolution. (i, j, k) -> (i, j, count)."""
-    size = voxels.shape[2]
-    chosen = np.unique(np.linspace(0.1 * (size - 1), 0.9 * (size - 1), min(count, size)).round().astype(int))
-    return np.asarray(voxels[:, :, chosen])
-
-
-def _inverted(volume: Volume, head: Head) -> Finding | None:
+def _inverted(head: Head) -> Finding | None:
     """Air is darker than tissue in every magnitude and SWI; brighter means inverted, between means a map."""
     corners = _corner_levels(head.values)
     centre = head.values[tuple(slice(n // 4, n - n // 4) for n in head.values.shape)]
@@ -154,7 +147,7 @@ def _inverted(volume: Volume, head: Head) -> Finding | None:
         return _refuse("inverted", "air brighter than the head", "dark air and dark bleeds", offer)
     if not (alike and low < air <= high):
         return None
-    tail = bright_tail(_some_planes(volume.voxels), volume.affine_ras, air)
+    tail = bright_tail(head.planes, head.voxel_mm, air)
     if tail > 1.0:
         return _refuse(
             "inverted",
@@ -176,14 +169,13 @@ def _corner_levels(values: FloatArray) -> list[float]:
     return [float(np.median(values[corner])) for corner in itertools.product(*ends)]
 
 
-def bright_tail(planes: FloatArray, affine: FloatArray, air: float | None) -> float:
+def bright_tail(planes: FloatArray, voxel_mm: tuple[float, float, float], air: float | None) -> float:
     """How much further bright details stand out than dark ones, within about 5 mm, in-plane; 1 means alike.
 
-    planes (i, j, n). air: a value to leave out, with its neighbours. Veins and bleeds make the dark side long in SWI
-    (ratio below 1) and the bright side long in QSM and R2* maps.
+    planes (i, j, n). air: a value to leave out, with its neighbours. Veins and bleeds make the dark side
+    long in SWI (ratio below 1) and the bright side long in QSM and R2* maps.
     """
-    spacing = geometry.spacing_mm(affine)
-    size = (*(2 * max(1, round(2.5 / one)) + 1 for one in spacing[:2]), 1)
+    size = (*(2 * max(1, round(2.5 / one)) + 1 for one in voxel_mm[:2]), 1)
     detail = planes - ndimage.uniform_filter(planes, size)
     inside = np.ones(planes.shape, dtype=bool) if air is None else planes != air
     inside = ndimage.minimum_filter(inside, size)
@@ -193,7 +185,7 @@ def bright_tail(planes: FloatArray, affine: FloatArray, air: float | None) -> fl
     return (high - middle) / max(middle - low, 1e-30)
 
 
-def _extent(volume: Volume, head: Head) -> Finding | None:
+def _extent(head: Head) -> Finding | None:
     if head.volume_cm3 >= MIN_HEAD_CM3:
         return None
     return _refuse(
@@ -204,8 +196,8 @@ def _extent(volume: Volume, head: Head) -> Finding | None:
     )
 
 
-def _thick_slices(volume: Volume, head: Head) -> Finding | None:
-    thickest = max(geometry.spacing_mm(volume.affine_ras))
+def _thick_slices(head: Head) -> Finding | None:
+    thickest = max(head.voxel_mm)
     if thickest <= limits.THICK_SLICE_MM:
         return None
     return _warn(
@@ -216,8 +208,8 @@ def _thick_slices(volume: Volume, head: Head) -> Finding | None:
     )
 
 
-def _coarse_voxels(volume: Volume, head: Head) -> Finding | None:
-    size = float(np.prod(geometry.spacing_mm(volume.affine_ras)))
+def _coarse_voxels(head: Head) -> Finding | None:
+    size = float(np.prod(head.voxel_mm))
     if size <= limits.COARSE_VOXEL_MM3:
         return None
     return _warn(
@@ -228,7 +220,7 @@ def _coarse_voxels(volume: Volume, head: Head) -> Finding | None:
     )
 
 
-CONTENT_CHECKS: tuple[Callable[[Volume, Head], Finding | None], ...] = (
+CONTENT_CHECKS: tuple[Callable[[Head], Finding | None], ...] = (
     _no_contrast,
     _noise,
     _phase,
@@ -242,7 +234,7 @@ CONTENT_CHECKS: tuple[Callable[[Volume, Head], Finding | None], ...] = (
 # -- with the brain known ----------------------------------------------------------------------------------
 
 
-def _brain_size(volume: Volume, brain: Brain) -> Finding | None:
+def _brain_size(brain: Brain) -> Finding | None:
     low, high = BRAIN_CM3
     if brain.cut_faces:
         low = MIN_HEAD_CM3
@@ -256,7 +248,7 @@ def _brain_size(volume: Volume, brain: Brain) -> Finding | None:
     )
 
 
-def _brain_cut(volume: Volume, brain: Brain) -> Finding | None:
+def _brain_cut(brain: Brain) -> Finding | None:
     cut = [(share, side) for share, side in brain.cut_faces if share > CUT_FRACTION]
     if not cut:
         return None
@@ -269,7 +261,7 @@ def _brain_cut(volume: Volume, brain: Brain) -> Finding | None:
     )
 
 
-def _quantised(volume: Volume, brain: Brain) -> Finding | None:
+def _quantised(brain: Brain) -> Finding | None:
     values = brain.values[brain.mask]
     levels = len(np.unique(values))
     if levels >= limits.MIN_GREY_LEVELS or values.size < 10 * limits.MIN_GREY_LEVELS:
@@ -282,7 +274,7 @@ def _quantised(volume: Volume, brain: Brain) -> Finding | None:
     )
 
 
-def _skull_stripped(volume: Volume, brain: Brain) -> Finding | None:
+def _skull_stripped(brain: Brain) -> Finding | None:
     around = brain.values[brain.shell]
     if around.size < 100:
         return None
@@ -295,7 +287,7 @@ def _skull_stripped(volume: Volume, brain: Brain) -> Finding | None:
     )
 
 
-def _bright_veins(volume: Volume, brain: Brain) -> Finding | None:
+def _bright_veins(brain: Brain) -> Finding | None:
     if brain.tail <= BRIGHT_TAIL:
         return None
     return _refuse(
@@ -306,7 +298,7 @@ def _bright_veins(volume: Volume, brain: Brain) -> Finding | None:
     )
 
 
-BRAIN_CHECKS: tuple[Callable[[Volume, Brain], Finding | None], ...] = (
+BRAIN_CHECKS: tuple[Callable[[Brain], Finding | None], ...] = (
     _brain_size,
     _bright_veins,
     _brain_cut,

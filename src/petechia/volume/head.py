@@ -15,13 +15,15 @@ _TISSUE_FRACTION = 0.15  # of the way from background to bright tissue; noise st
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """A coarse sample of the image and of the head in it."""
+    """A coarse sample of the image and of the head in it, and some planes in full."""
 
     values: FloatArray  # (a, b, c) float32, every step-th voxel
     mask: AnyArray  # (a, b, c) bool, the head
     spacing_mm: tuple[float, float, float]  # between samples
     step: tuple[int, int, int]  # voxels between samples
     volume_cm3: float
+    planes: FloatArray  # (i, j, n) some of the image's planes at full resolution
+    voxel_mm: tuple[float, float, float]  # between voxels of the image
 
 
 def look(voxels: FloatArray, spacing_mm: tuple[float, float, float]) -> Head:
@@ -32,7 +34,16 @@ def look(voxels: FloatArray, spacing_mm: tuple[float, float, float]) -> Head:
     spacing = (spacing_mm[0] * step[0], spacing_mm[1] * step[1], spacing_mm[2] * step[2])
     mask = _tissue(values)
     volume = float(mask.sum()) * spacing[0] * spacing[1] * spacing[2] / 1000
-    return Head(values, mask, spacing, (step[0], step[1], step[2]), volume)
+    return Head(
+        values, mask, spacing, (step[0], step[1], step[2]), volume, _some_planes(voxels), voxel_mm=spacing_mm
+    )
+
+
+def _some_planes(voxels: FloatArray, count: int = 12) -> FloatArray:
+    """Planes spread over the third axis. (i, j, k) -> (i, j, count)."""
+    size = voxels.shape[2]
+    chosen = np.unique(np.linspace(0.1 * (size - 1), 0.9 * (size - 1), min(count, size)).round().astype(int))
+    return np.asarray(voxels[:, :, chosen])
 
 
 def head_mask(voxels: FloatArray, spacing_mm: tuple[float, float, float]) -> AnyArray:
