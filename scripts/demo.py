@@ -54,9 +54,10 @@ def scan_lines(pair: ScanPair, options: EvaluateOptions) -> list[str]:
         for row in np.flatnonzero(result.false_positive)
     ]
     mimics = len(pair.truth.kind) - len(planted)
+    false = int(result.false_positive.sum())
     lines.append(
-        f"Found {result.found.sum()} of {visible.sum()} visible microbleeds, {result.false_positive.sum()} false;"
-        f" {mimics} mimics were planted too."
+        f"Found {result.found.sum()} of {visible.sum()} visible microbleeds, {false} false; "
+        f"{mimics} mimics were planted too."
     )
     return lines
 

@@ -112,10 +112,16 @@ def writes(tree: ast.AST) -> Iterator[tuple[int, str]]:
         if isinstance(call, ast.Call) and "os.devnull" in map(ast.unparse, call.args)
         for part in ast.walk(call)
     }
+    buffers = {
+        ast.unparse(target)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and re.fullmatch(r"(io\.)?BytesIO\(.*\)", ast.unparse(node.value))
+        for target in node.targets
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in WRITE_FLAGS and id(node) not in to_nowhere:
             yield node.lineno, node.attr
-        if not isinstance(node, ast.Call):
+        if not isinstance(node, ast.Call) or (node.args and ast.unparse(node.args[0]) in buffers):
             continue
         called = node.func
         name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
@@ -173,6 +179,7 @@ def _may_write(call: ast.Call, owner: str, called: ast.expr) -> bool:
         ("nib.save(image, p)", True),
         ("image.to_filename(p)", True),
         ("np.savez(p, a=a)", True),
+        ("buffer = io.BytesIO()\nnp.savez(buffer, a=a)", False),
         ("torch.save(state, p)", True),
         ("os.replace(a, b)", True),
         ("p.mkdir()", True),

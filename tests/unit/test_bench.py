@@ -1,0 +1,65 @@
+"""The benchmark's own instruments: they must see what is there."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[2] / "bench" / "detect.py"
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bench_detect", BENCH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bench_detect"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="memory of a process tree is read from /proc"
+)
+def test_memory_and_time_of_a_grandchild_are_seen(bench: ModuleType) -> None:
+    inner = (
+        "import time\nx = bytearray(150_000_000)\nn = sum(range(3_000_000))\ntime.sleep(0.3)\nprint(len(x))"
+    )
+    outer = f"import subprocess, sys\ny = bytearray(10**8)\nsubprocess.run([sys.executable, '-c', {inner!r}])"
+    run = bench.measure([sys.executable, "-c", outer])
+    assert run.exit_code == 0
+    assert "150000000" in run.output
+    assert 250 <= run.peak_mb < 400  # both together, and little else
+    assert run.cpu_s > 0.02
+    assert run.wall_s >= 0.3
+
+
+def test_disk_space_counts_a_hard_link_once(bench: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(range(256)) * 4096)  # 1 MiB
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+    assert 0.9e6 < bench.disk_bytes(tmp_path) < 1.5e6
+
+
+def test_what_was_not_measured_this_time_keeps_its_value(bench: ModuleType, tmp_path: Path) -> None:
+    result = {"version": "9.9.9", "installed_mb": 512.0}
+    bench.keep(result, tmp_path)
+    again = {"version": "9.9.9", "installed_mb": None}
+    bench.keep(again, tmp_path)
+    assert again["installed_mb"] == 512.0
+
+
+def test_the_table_marks_what_is_over_the_budget(bench: ModuleType) -> None:
+    result = {
+        "version": "9.9.9", "date": "2026-01-01", "help_s": 0.2, "installed_mb": None,
+        "detect": {"cpu_s": 31.0, "wall_s": 9.0, "peak_mb": 900.0}, "stages_wall_s": {"network": 5.0},
+    }  # fmt: skip
+    text = bench.table(result)
+    assert "| detect, CPU s | 31.0 (over) | 30 |" in text
+    assert "| detect, peak MB | 900.0 | 2000 |" in text
+    assert "| - network, wall s | 5.0 |  |" in text
+    assert "| installed without extras, MB | not measured | 600 |" in text
