@@ -45,16 +45,21 @@ def cerebral_hull(x: Array, y: Array, z: Array) -> Array:
     """Both hemispheres as one smooth body without sulci, frames as in the template."""
     lateral = np.abs(x)
     main = vault(x, y, z, 0.0)
-    base = pg.table(y, (-60, -45, -36, -30, 6, 14, 30, 60), (-30, -24, -12, -13, -13, -17, -20, -15))
-    base = base + np.where(y > 8, 0.004, 0.0) * lateral * lateral
+    base = pg.table(y, (-60, -45, -36, -30, -16, 4, 12, 30, 60), (-30, -24, -12, -13, -14, -15, -19, -21.5, -17))
+    base = base + np.where(y > 8, 0.003, 0.0) * lateral * lateral
     main = np.maximum(main, (base - z) * 0.95)
-    temporal = pg.ellipsoid(lateral, y, z, (42, -14, -18), (22, 37, 20))
+    temporal = temporal_lobe(lateral, y, z)
     medial = pg.ellipsoid(lateral, y, z, (27, -20, -16), (12, 24, 13))
     body = pg.round_union(main, pg.round_union(temporal, medial, 8), 7)
-    tent = np.where(y < -36, (tentorium(lateral, y) + 1.6 - z) * 0.9, -60)
     # In front of its free edge the tentorium is open: the temporal lobe comes down beside the brainstem.
+    tent = (tentorium(lateral, y) + 1.6 - 1.3 * np.maximum(y + 46, 0) - z) * 0.8
     hull: Array = np.maximum(body, tent).astype(np.float32)
     return hull
+
+
+def temporal_lobe(lateral: Array, y: Array, z: Array) -> Array:
+    """The temporal lobe, lower in front than behind; lateral = |x|."""
+    return pg.ellipsoid(lateral, y, z + 0.22 * (y + 14), (42, -14, -17), (22, 37, 19.5))
 
 
 def vault(x: Array, y: Array, z: Array, gap_mm: float) -> Array:
@@ -71,8 +76,8 @@ def vault(x: Array, y: Array, z: Array, gap_mm: float) -> Array:
 
 def tentorium(lateral: Array, y: Array) -> Array:
     """Height z of the tentorium: a tent, highest at the midline behind the midbrain."""
-    ridge = pg.table(y, (-100, -90, -70, -42, -30), (-14, -12, -6, 1, 1))
-    slope = 0.42 * np.maximum(lateral - 4, 0) + 0.8
+    ridge = pg.table(y, (-100, -90, -70, -42, -30), (-14, -12, -6.5, -1, 1))
+    slope = 0.46 * np.maximum(lateral - 4, 0) + 0.8
     height: Array = (ridge - slope).astype(np.float32)
     return height
 
@@ -83,7 +88,7 @@ def midline_core(y: Array, z: Array) -> Array:
     points = [(0.0, float(a), float(b)) for a, b in CALLOSUM_YZ]
     arc = pg.tube(flat, y, z, points, CALLOSUM_MM)
     under = np.hypot((y + 10) / 23, (z - 5) / 19) * 20 - 20
-    front = np.hypot((y - 12) / 13, (z - 8) / 12) * 12 - 12
+    front = np.hypot((y - 11) / 15, (z - 7) / 15) * 15 - 15
     core: Array = np.minimum(np.minimum(arc, under), front).astype(np.float32)
     return core
 
@@ -111,23 +116,43 @@ def make_folds(canvas: Canvas, shape: HeadShape, box: Slices) -> Folds:
     counts = x.shape
     outward = np.gradient(ndimage.gaussian_filter(cut, 1.2))
     square = outward[0] ** 2 + outward[1] ** 2 + outward[2] ** 2 + 1e-3
-    reach = np.clip(cut, -22, 5) / square
+    reach = np.clip(cut, -20, 12) / square
     seat = [np.arange(n, dtype=np.float32).reshape([-1 if a == b else 1 for b in range(3)])
             for a, n in enumerate(counts)]  # fmt: skip
     foot = np.stack([s - reach * o for s, o in zip(seat, outward, strict=True)])  # (3, i, j, k) on the hull
-    wander = pg.band_noise(counts, [shape.seed, 11], 26.0, 0.4) * 0.7
-    pattern = pg.band_noise(counts, [shape.seed, 12], shape.gyrus_mm, 0.13)
-    drape = ndimage.map_coordinates(pattern, foot + wander, order=2, mode="nearest", prefilter=False)
-    slope = np.sqrt(sum(np.square(g) for g in np.gradient(drape, pg.COARSE_MM)))
-    wave = 2 * np.pi / shape.gyrus_mm
-    curtain = np.arctan2(drape, slope / wave) / wave
+    curtain, strength = hang_curtains(foot, shape)
     cloud = pg.band_noise(counts, [shape.seed, 13], 42.0, 0.35)
     place = ndimage.map_coordinates(cloud, foot, order=1, mode="nearest")
     lateral = np.clip((np.abs(x) - 12) / 20, 0, 1)
     depth = np.clip(shape.sulcal_depth_mm * (0.75 + 0.25 * lateral) + 5.5 * place, 0, 24)
+    # Where the pattern fades its zero set is a blot, not a line.
+    depth *= np.clip((strength - 0.2) / 0.25, 0, 1)
+    # Where the hull's normals meet, deep inside a lobe, curtains would collide: they end before.
+    depth *= np.clip((np.sqrt(square) / pg.COARSE_MM - 0.45) / 0.35, 0, 1)
     depth = np.minimum(depth, deep_core(x, y, z) - 4 - cut)
     return Folds(solid, core2d, curtain.astype(np.float32), depth.astype(np.float32),
                  (1 + 0.09 * cloud).astype(np.float32))  # fmt: skip
+
+
+def hang_curtains(foot: Array, shape: HeadShape) -> tuple[Array, Array]:
+    """Signed distance to the nearest curtain, mm, and the pattern's local strength (about 1), coarse grid.
+
+    foot: (3, i, j, k), each voxel's place on the hull in coarse voxels.
+
+    Each round carries the pattern in along the normals, saturates it and filters it again, as a
+    reaction-diffusion pattern settles on a surface (Turing 1952): stripes of even spacing stand upright.
+    """
+    pattern = pg.band_noise(foot.shape[1:], [shape.seed, 12], shape.gyrus_mm, 0.2)
+    for _ in range(6):
+        drape = ndimage.map_coordinates(pattern, foot, order=1, mode="nearest")
+        pattern = pg.band_pass(np.tanh(drape * 1.8), shape.gyrus_mm, 0.2)
+    wander = pg.band_noise(foot.shape[1:], [shape.seed, 11], 26.0, 0.4) * 0.6
+    drape = ndimage.map_coordinates(pattern, foot + wander, order=2, mode="nearest", prefilter=False)
+    slope = np.sqrt(sum(np.square(g) for g in np.gradient(drape, pg.COARSE_MM)))
+    wave = 2 * np.pi / shape.gyrus_mm
+    curtain: Array = np.arctan2(drape, slope / wave) / wave
+    strength: Array = np.hypot(drape, slope / wave) / np.sqrt(2)
+    return curtain, strength
 
 
 def sylvian(x: Array, y: Array, z: Array) -> Array:
@@ -137,10 +162,11 @@ def sylvian(x: Array, y: Array, z: Array) -> Array:
     dy, dz = dy / length, dz / length
     along = (y - SYLVIAN_START[0]) * dy + (z - SYLVIAN_START[1]) * dz
     across = (z - SYLVIAN_START[1]) * dy - (y - SYLVIAN_START[0]) * dz + 2.5 * np.sin(along / 11)
+    across = across + 0.2 * (x - 39) + 1.5 * np.sin(x / 4)
     a = (y - INSULA_YZ[0]) * dy + (z - INSULA_YZ[1]) * dz
     b = (z - INSULA_YZ[1]) * dy - (y - INSULA_YZ[0]) * dz
-    floor = 38.0 + 0.004 * a * a - 0.006 * b * b  # x of the insula's surface: a shallow dome
-    beyond = np.maximum(along - length, 0)
+    floor = 39.5 - 0.0075 * a * a - 0.010 * b * b + 0.8 * np.sin(a / 2.6)  # x of the insula's surface: a dome of short gyri
+    beyond = np.maximum(np.maximum(along - length, -4 - along), 0)
     stem = np.where(along < 16, floor - (16 - along) * 0.9, floor)
     lips = np.sqrt(across**2 + np.maximum(stem - x, 0) ** 2 + beyond**2)
     rim = np.maximum(np.hypot(a / INSULA_RADII[0], b / INSULA_RADII[1]) - 1, 0) * INSULA_RADII[1]
@@ -183,6 +209,7 @@ def paint_cerebrum(canvas: Canvas, shape: HeadShape) -> None:
     brain = (inside > 0) & (view == CSF)
     white = brain & (inside >= thickness)
     white = keep_bodies(white, 2000)
+    white = brain & ~keep_bodies(brain & ~white, 2000)  # an island of cortex in the depth is white matter
     view[brain] = np.where(left, 3, 42)[brain]
     view[white] = np.where(left, 2, 41)[white]
 
@@ -199,8 +226,8 @@ def keep_bodies(mask: Mask, at_least: int) -> Mask:
 def cerebellar_hull(x: Array, y: Array, z: Array, factor: float) -> Array:
     """Hemispheres, vermis and tonsils as one smooth body under the tentorium."""
     lateral = np.abs(x)
-    half = pg.ellipsoid(lateral, y, z, (25, -63, -36), (26 * factor, 27 * factor, 22 * factor))
-    vermis = pg.ellipsoid(lateral, y, z, (0, -62, -27), (14, 25 * factor, 24 * factor))
+    half = pg.ellipsoid(lateral, y, z, (26, -61, -35), (26.5 * factor, 27 * factor, 21 * factor))
+    vermis = pg.ellipsoid(lateral, y, z, (0, -59, -26), (17, 25 * factor, 24 * factor))
     tonsil = pg.ellipsoid(lateral, y, z, (8, -52, -52), (7, 9, 10))
     body = pg.round_union(pg.round_union(half, vermis, 8), tonsil, 4)
     hull: Array = np.maximum(body, (z - tentorium(lateral, y) + 1.6) * 0.9).astype(np.float32)
@@ -223,13 +250,14 @@ def paint_cerebellum(canvas: Canvas, shape: HeadShape) -> None:
     spacing = radius * (2 * np.pi / 36)
     gap = (np.abs(phase - sheet - 0.5)) * spacing  # mm to the nearest fissure between folia
     depths = np.random.default_rng([shape.seed, 22]).choice((3.0, 6.0, 10.0, 16.0), 64, p=(0.3, 0.35, 0.2, 0.15))
-    depth = depths[sheet.astype(np.int32) % 64].astype(np.float32)
+    depth = np.where(spacing > 3.6, depths[sheet.astype(np.int32) % 64], -9).astype(np.float32)
     banks = np.hypot(gap, np.maximum(-hull - depth, 0)) - (0.25 + 0.35 * shape.atrophy)
     inside = np.minimum(-hull, banks)
     view = canvas.labels[box]
     body = (inside > 0) & (view == CSF)
     # Folia are finer than a voxel: the ribbon stands for their packed cortex, thicker than one sheet of it.
-    white = body & (np.minimum(-hull - 3.5, banks - 1.6) >= 1.2 + 0.0 * hull) & (np.abs(x) < 46)
+    blade = (spacing / 2 - gap < 1.0) & (-hull > 4.5) & (np.mod(sheet, 2) == 0)
+    white = body & (((-hull > 11.0) & (banks > 1.8)) | blade) & (np.abs(x) < 46)
     left = x < 0
     view[body] = np.where(left, 8, 47)[body]
     view[white] = np.where(left, 7, 46)[white]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from petechia.simulate import phantom_grid as pg
-from petechia.simulate.phantom_cortex import CALLOSUM_MM, CALLOSUM_YZ, CSF
+from petechia.simulate.phantom_cortex import CALLOSUM_MM, CALLOSUM_YZ, CSF, midline_core
 from petechia.simulate.phantom_grid import Array, Canvas, Point
 from petechia.simulate.phantom_shape import HeadShape
 
@@ -17,7 +17,7 @@ CEREBRAL_OR_CSF = (*CEREBRAL, CSF)
 
 # Right lateral ventricle: centre line and radius, front horn -> body -> atrium -> occipital horn.
 VENTRICLE: tuple[tuple[Point, float], ...] = (
-    ((15, 32, 4), 2.6), ((10, 22, 9), 4.8), ((8, 8, 15), 5.0), ((10, -8, 20), 4.4), ((15, -24, 21), 4.6),
+    ((15, 32, 4), 2.6), ((9, 22, 9), 4.8), ((7, 8, 15), 5.0), ((8.5, -8, 19.5), 4.5), ((15, -24, 21), 4.6),
     ((22, -36, 16), 5.6), ((25, -46, 10), 5.8), ((24, -60, 7), 3.6), ((21, -72, 5), 1.8),
 )  # fmt: skip
 TEMPORAL_HORN: tuple[tuple[Point, float], ...] = (
@@ -49,6 +49,12 @@ def paint_deep(canvas: Canvas, shape: HeadShape) -> None:
 
 def paint_callosum(canvas: Canvas) -> None:
     """White matter that crosses the midline, and the septum under it."""
+    box = pg.box_of(canvas, (-12, -46, -12), (12, 40, 36))
+    x, y, z = pg.coordinates(canvas, box)
+    view = canvas.labels[box]
+    medial = (midline_core(y, z) < 3.0) & (np.abs(x) < 12)  # the fissure's floor carries no cortex
+    for grey, white in ((3, 2), (42, 41)):
+        view[medial & (view == grey)] = white
     points = [(0.0, float(y), float(z)) for y, z in CALLOSUM_YZ]
     low, high = pg.bounds_of(points, CALLOSUM_MM)
     for side, code in ((-1, 2), (1, 41)):
@@ -101,7 +107,7 @@ def paint_nuclei(canvas: Canvas, shape: HeadShape) -> None:
     def lens(x: Array, y: Array, z: Array) -> Array:
         # A shell that leans outwards behind: its lateral face follows the insula.
         bow = x - 0.006 * np.square(y - 1) * -1
-        return _turned(bow, y, z, (26.5, 1, 2), (5.8 * k, 19 * k, 13.5 * k), 0.2)
+        return _turned(bow, y, z, (26.5, 1, 2), (5.4 * k, 18.5 * k, 12.5 * k), 0.2)
 
     pg.paint_pair(canvas, ((12, -24, -16), (36, 26, 20)), (12, 51), lens, only)
     pg.paint_pair(
@@ -111,7 +117,7 @@ def paint_nuclei(canvas: Canvas, shape: HeadShape) -> None:
         lambda x, y, z: _turned(x, y, z, (19.5, -4, -0.5), (4.6 * k, 10.5 * k, 7.2 * k), 0.45),
         (*CEREBRAL_OR_CSF, 12, 51, 28, 60),
     )
-    points, radii = [p for p, _ in CAUDATE], [r * k for _, r in CAUDATE]
+    points, radii = [p for p, _ in CAUDATE], [1.13 * r * k for _, r in CAUDATE]
     bounds = pg.bounds_of(points, radii)
     pg.paint_pair(canvas, bounds, (11, 50), lambda x, y, z: pg.tube(x, y, z, points, radii), only)
     pg.paint_pair(
@@ -140,7 +146,7 @@ def paint_ventricles(canvas: Canvas, shape: HeadShape) -> None:
                 radii: list[float] = radii,
                 side: int = side,
             ) -> Array:
-                return np.maximum(pg.tube(x, y, z, points, radii), 0.9 - side * x)
+                return np.maximum(pg.tube(x, y, z, points, radii), 0.6 - side * x)
 
             pg.paint(canvas, pg.bounds_of(points, radii), code, horn, only)
         plexus: list[Point] = [(side * 17, -28, 19.5), (side * 24, -42, 9), (side * 28, -40, 4)]
@@ -166,7 +172,7 @@ def paint_medial_temporal(canvas: Canvas, shape: HeadShape) -> None:
     """Hippocampus and amygdala; both shrink with atrophy."""
     k = 1.04 - 0.14 * shape.atrophy
     only = (*CEREBRAL_OR_CSF,)
-    points, radii = [p for p, _ in HIPPOCAMPUS], [r * k for _, r in HIPPOCAMPUS]
+    points, radii = [p for p, _ in HIPPOCAMPUS], [1.1 * r * k for _, r in HIPPOCAMPUS]
     bounds = pg.bounds_of(points, radii)
     pg.paint_pair(canvas, bounds, (17, 53), lambda x, y, z: pg.tube(x, y, z, points, radii), only)
     pg.paint_pair(

@@ -44,7 +44,10 @@ def make_canvas(shape: HeadShape) -> Canvas:
     for axis in range(3):
         steps = (np.arange(counts[axis], dtype=np.float32) * 2 - ORIGIN[axis]) / shape.scale[axis]
         bend = band_noise(counts, [shape.seed, 2, axis], WARP_WAVELENGTH_MM, 0.5) * (shape.warp_mm / 2)
-        coarse.append(bend + steps.reshape([-1 if a == axis else 1 for a in range(3)]))
+        steps = steps.reshape([-1 if a == axis else 1 for a in range(3)])
+        if axis == 0:  # the falx holds the midline
+            bend *= 0.35 + 0.65 * np.minimum(np.abs(steps) / 30, 1)
+        coarse.append(bend + steps)
     fine = [raise_field(c)[: SHAPE[0], : SHAPE[1], : SHAPE[2]] for c in coarse]
     labels = np.zeros(SHAPE, dtype=np.int16)
     return Canvas(labels, (fine[0], fine[1], fine[2]), (coarse[0], coarse[1], coarse[2]), shape.scale)
@@ -55,15 +58,21 @@ def band_noise(counts: Sequence[int], seed: Sequence[int], wavelength_mm: float,
 
     width is the band's relative standard deviation: 0.15 gives stripes of even spacing, 0.5 clouds.
     """
-    shape = tuple(fft.next_fast_len(n, real=True) for n in counts)
     rng = np.random.default_rng(list(seed))
-    spectrum = fft.rfftn(rng.standard_normal(shape, dtype=np.float32))
+    return band_pass(rng.standard_normal(tuple(counts), dtype=np.float32), wavelength_mm, width)
+
+
+def band_pass(field: Array, wavelength_mm: float, width: float) -> Array:
+    """Keep a band of wavelengths of a coarse field (i, j, k), mean zero, variance one."""
+    counts = field.shape
+    shape = tuple(fft.next_fast_len(n, real=True) for n in counts)
+    spectrum = fft.rfftn(field, shape)
     squares = [np.square(np.fft.fftfreq(n, COARSE_MM)) for n in shape[:2]]
     squares.append(np.square(np.fft.rfftfreq(shape[2], COARSE_MM)))
     wave = np.sqrt(squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :])
-    spectrum *= np.exp(-0.5 * np.square((wave * wavelength_mm - 1) / width)).astype(np.float32)
-    spectrum[0, 0, 0] = 0
-    field = fft.irfftn(spectrum, shape)[: counts[0], : counts[1], : counts[2]]
+    band = np.exp(-0.5 * np.square((wave * wavelength_mm - 1) / width)).astype(np.float32)
+    band[0, 0, 0] = 0
+    field = fft.irfftn(spectrum * band, shape)[: counts[0], : counts[1], : counts[2]]
     noise: Array = (field / field.std()).astype(np.float32)
     return noise
 
