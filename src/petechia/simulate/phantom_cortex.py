@@ -65,9 +65,9 @@ def temporal_lobe(lateral: Array, y: Array, z: Array) -> Array:
 def vault(x: Array, y: Array, z: Array, gap_mm: float) -> Array:
     """The egg under the skull: wide behind, narrow in front; gap_mm widens it."""
     narrow = np.clip(1 + 0.0021 * (y + 22), 0.93, 1.2)
-    px = np.abs(x) * narrow / (65.5 + gap_mm)
-    py = (y + 17) / (81.5 + gap_mm)
-    pz = (z - 13) / (61 + gap_mm)
+    px = np.abs(x) * narrow / (64.5 + gap_mm)
+    py = (y + 17) / (80.5 + gap_mm)
+    pz = (z - 13) / (60 + gap_mm)
     k = np.power(px**2.4 + np.abs(py) ** 2.4 + np.abs(pz) ** 2.4, 1 / 2.4) + 1e-6
     reach = np.sqrt(x * x + (y + 17) ** 2 + (z - 13) ** 2)
     distance: Array = reach * (k - 1) / k

@@ -87,7 +87,7 @@ def paint_diencephalon(canvas: Canvas, shape: HeadShape) -> None:
         canvas,
         ((0, -38, -8), (26, 4, 20)),
         (10, 49),
-        lambda x, y, z: np.maximum(_turned(x, y, z, (11.5, -18, 6.5), (9 * k, 15.5 * k, 10 * k), 0.35), 0.6 - x),
+        lambda x, y, z: np.maximum(_turned(x, y, z, (11.5, -18, 6.5), (9.6 * k, 16 * k, 10.4 * k), 0.35), 0.6 - x),
         (*CEREBRAL_OR_CSF, 28, 60),
     )
 
@@ -114,7 +114,7 @@ def paint_nuclei(canvas: Canvas, shape: HeadShape) -> None:
         canvas,
         ((8, -22, -12), (29, 14, 14)),
         (13, 52),
-        lambda x, y, z: _turned(x, y, z, (19.5, -4, -0.5), (4.6 * k, 10.5 * k, 7.2 * k), 0.45),
+        lambda x, y, z: _turned(x, y, z, (19.5, -4, -0.5), (4.8 * k, 10.7 * k, 7.4 * k), 0.45),
         (*CEREBRAL_OR_CSF, 12, 51, 28, 60),
     )
     points, radii = [p for p, _ in CAUDATE], [1.13 * r * k for _, r in CAUDATE]

@@ -46,7 +46,7 @@ def draw_shape(seed: int) -> HeadShape:
         scale=(float(axes[0]), float(axes[1]), float(axes[2])),
         warp_mm=float(rng.uniform(1.2, 2.4)),
         atrophy=atrophy,
-        ventricle=float(0.82 + 0.55 * atrophy + rng.normal(0.0, 0.06)),
+        ventricle=float(0.78 + 0.85 * atrophy + rng.normal(0.0, 0.07)),
         ventricle_left=float(rng.normal(1.03, 0.05)),
         cortex_mm=float(rng.normal(2.75, 0.1) - 0.3 * atrophy),
         gyrus_mm=float(rng.uniform(20.5, 24.0)),

@@ -1,0 +1,1 @@
+"""Training on simulated scans (needs ``petechia[train]``). Nothing else imports this package."""

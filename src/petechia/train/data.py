@@ -1,0 +1,174 @@
+"""Training examples: simulated scans on the networks' own grids, cached on disk, cut into patches.
+
+The scan passes through the same `prepared` station as at use, so training and use cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from petechia import geometry
+from petechia.prepared import grid as grids
+from petechia.prepared import prepare
+from petechia.simulate.anatomy import HeadLabels
+from petechia.simulate.head import HeadOptions, build_head
+from petechia.simulate.plant import PlantOptions
+from petechia.simulate.protocol import draw_protocol
+from petechia.simulate.scan import IGNORE, LABELS, SimulatedScan, simulate_scan
+from petechia.store.files import write_file
+from petechia.types import FloatArray, Volume
+
+OUTSIDE = 254  # background outside the brain: lets training strip the skull at will
+CMB, CALCIFICATION = LABELS.index("cmb"), LABELS.index("calcification")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One scan as both networks see it."""
+
+    name: str
+    image: NDArray[np.float16]  # (i, j, k) detector grid
+    labels: NDArray[np.uint8]  # (i, j, k) LABELS, OUTSIDE, IGNORE
+    coarse: NDArray[np.float16]  # (i, j, k) anatomy grid
+    regions: NDArray[np.uint8]  # (i, j, k) anatomy classes; IGNORE beyond the scan
+
+
+def make_examples(head: HeadLabels, seed: int, device: torch.device) -> list[Example]:
+    """One deformed head acquired twice, as thin SWI and as thick T2*-GRE. Deterministic from the seed."""
+    rng = np.random.default_rng([seed, 3])
+    options = HeadOptions(
+        fine_mm=float(rng.uniform(0.66, 0.8)), plant=PlantOptions(lesion_free_fraction=0.1, burden=4.0)
+    )
+    model = build_head(head, options, seed, device)
+    return [
+        to_example(simulate_scan(model, draw_protocol(contrast, rng), seed), f"{head.name}_{seed}_{contrast}")
+        for contrast in ("swi", "gre")
+    ]
+
+
+def as_volume(image: FloatArray, affine_ras: FloatArray, name: str) -> Volume:
+    """A simulated image as the path's own Volume."""
+    voxels = np.ascontiguousarray(image, dtype=np.float32)
+    return Volume(name, Path(name), "", voxels, affine_ras, sides_known=True)
+
+
+def to_example(scan: SimulatedScan, name: str) -> Example:
+    """Put one scan and its labels on both grids."""
+    volume = as_volume(scan.image, scan.affine_ras, name)
+    regions, canonical_affine = geometry.to_canonical(scan.regions, scan.affine_ras)
+    labels, _ = geometry.to_canonical(scan.labels, scan.affine_ras)
+    labels = np.where((regions == 0) & (labels == 0), OUTSIDE, labels).astype(np.uint8)
+    whole = grids.whole_grid(volume, prepare.ANATOMY_SPACING_MM, prepare.MULTIPLE)
+    fine = prepare.detector_grid(volume, regions > 0, canonical_affine)
+    detector = prepare.for_detector_in(volume, regions > 0, canonical_affine)
+    return Example(
+        name=name,
+        image=detector.image[0].astype(np.float16),
+        labels=_beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE),
+        coarse=prepare.for_anatomy(volume).image[0].astype(np.float16),
+        regions=_beyond(grids.sample_nearest(regions, whole), whole, regions.shape, IGNORE),
+    )
+
+
+def _beyond(
+    values: NDArray[np.uint8], grid: grids.Grid, scan_shape: tuple[int, ...], fill: int
+) -> NDArray[np.uint8]:
+    """Fill grid voxels that lie beyond the scan: the image only repeats its edge there."""
+    values = values.copy()
+    for axis in range(3):
+        position = grid.start[axis] + np.arange(grid.shape[axis]) * grid.step[axis]
+        outside = (position < -0.5) | (position > scan_shape[axis] - 0.5)
+        np.moveaxis(values, axis, 0)[outside] = fill
+    return values
+
+
+def save(example: Example, folder: Path) -> Path:
+    """Write one example as `<name>.npz`, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez(
+        buffer, image=example.image, labels=example.labels, coarse=example.coarse, regions=example.regions
+    )
+    path = folder / f"{example.name}.npz"
+    write_file(path, buffer.getvalue())
+    return path
+
+
+def load(path: Path) -> Example:
+    """Read an example back; arrays only, never pickled objects."""
+    with np.load(path, allow_pickle=False) as stored:
+        return Example(path.stem, stored["image"], stored["labels"], stored["coarse"], stored["regions"])
+
+
+@dataclass(frozen=True, slots=True)
+class PatchOptions:
+    """How detector patches are drawn."""
+
+    size: int = 96
+    near_lesion: float = 0.55  # share of patches around a microbleed
+    near_mimic: float = 0.2  # around a calcification
+    strip_skull: float = 0.15
+
+
+def patches(
+    examples: list[Example], count: int, options: PatchOptions, rng: np.random.Generator
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless batches: image (count, 1, n, n, n) float32 and labels (count, n, n, n) int64."""
+    centres = [(np.argwhere(e.labels == CMB), np.argwhere(e.labels == CALCIFICATION)) for e in examples]
+    while True:
+        images, labels = [], []
+        for _ in range(count):
+            which = int(rng.integers(len(examples)))
+            image, target = _patch(examples[which], centres[which], options, rng)
+            images.append(image)
+            labels.append(target)
+        yield torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(labels))
+
+
+def _patch(
+    example: Example,
+    centres: tuple[NDArray[np.intp], NDArray[np.intp]],
+    options: PatchOptions,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    draw = rng.random()
+    lesion, mimic = centres
+    if draw < options.near_lesion and len(lesion):
+        centre = lesion[rng.integers(len(lesion))]
+    elif draw < options.near_lesion + options.near_mimic and len(mimic):
+        centre = mimic[rng.integers(len(mimic))]
+    else:
+        centre = rng.integers(0, example.image.shape)
+    n = options.size
+    start = centre - n // 2 + rng.integers(-n // 4, n // 4 + 1, 3)
+    start = np.clip(start, 0, np.maximum(np.asarray(example.image.shape) - n, 0))
+    box = tuple(slice(int(s), int(s) + n) for s in start)
+    image = example.image[box].astype(np.float32)
+    target = example.labels[box].astype(np.int64)
+    pad = [(0, n - length) for length in image.shape]
+    if any(after for _, after in pad):
+        image = np.pad(image, pad, mode="edge")
+        target = np.pad(target, pad, constant_values=OUTSIDE)
+    return augment(image, target, options.strip_skull, rng)
+
+
+def augment(
+    image: FloatArray, target: NDArray[np.int64], strip_skull: float, rng: np.random.Generator
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Flip, strip the skull, bend the grey scale, scale, add noise. OUTSIDE becomes background."""
+    if rng.random() < strip_skull:
+        image = np.where(target == OUTSIDE, 0.0, image)
+    target = np.where(target == OUTSIDE, 0, target)
+    for axis in range(3):
+        if rng.random() < 0.5:
+            image, target = np.flip(image, axis), np.flip(target, axis)
+    image = np.clip(image * rng.normal(1.0, 0.08), 1e-4, prepare.CLIP) ** rng.uniform(0.8, 1.25)
+    image = image + rng.normal(0.0, rng.uniform(0.0, 0.04), image.shape)
+    clipped = np.clip(image, 0.0, prepare.CLIP).astype(np.float32)
+    return np.ascontiguousarray(clipped), np.ascontiguousarray(target)
