@@ -1,0 +1,132 @@
+"""The documentation says what the code does: codes, columns, flags, exit codes."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from petechia import errors
+from petechia.report.names import output_names
+from petechia.report.reading_json import reading_bytes
+from petechia.report.table import COLUMNS
+from petechia.types import Protocol, Provenance, Reading, Status
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src" / "petechia"
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+WHERE_CODES_ARE_BORN = ("scan", "volume", "prepared", "network", "lesions", "store", "batch", "pipeline.py")
+RAISES = {"Refusal", "EnvironmentFailure", "UsageError", "Finding", "_refuse", "_warn", "_note"}
+
+
+def codes_in(source: str) -> set[str]:
+    """Constant codes given to an error, a finding, or a small function that makes one."""
+    return {
+        argument.value
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in RAISES
+        for argument in [
+            *call.args[: 2 if "_" in ast.unparse(call.func) else 1],
+            *(word.value for word in call.keywords if word.arg == "code"),
+        ]
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+        if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", argument.value)
+    }
+
+
+def test_every_code_a_user_may_meet_is_explained() -> None:
+    files = [
+        path for name in WHERE_CODES_ARE_BORN for path in [PACKAGE / name, *(PACKAGE / name).rglob("*.py")]
+    ]
+    codes = {code for path in files if path.is_file() for code in codes_in(path.read_text(encoding="utf-8"))}
+    assert {"truncated", "left-right-conflict", "disk-full"} <= codes
+    assert {code for code in codes if f"`{code}`" not in REFERENCE} == set()
+
+
+def test_no_code_is_explained_that_does_not_exist() -> None:
+    listed = {
+        code
+        for line in REFERENCE[
+            REFERENCE.index("## What admission") : REFERENCE.index("## How scores")
+        ].splitlines()
+        if line.startswith("| `")
+        for code in re.findall(r"`([a-z0-9-]+)`", line.split("|")[1])
+    }
+    text = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    assert {code for code in listed if f'"{code}"' not in text} == set()
+
+
+def test_the_columns_are_listed_in_their_order() -> None:
+    for page, heading in ((REFERENCE, "## lesions.tsv"), (TUTORIAL, "## 5. The table")):
+        section = page[page.index(heading) :].split("\n## ")[0]
+        rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+        assert re.findall(r"`(\w+)`", "".join(rows)) == list(COLUMNS)
+
+
+def test_every_field_of_a_reading_is_listed() -> None:
+    provenance = Provenance("0", "default", "", "", {}, "", {}, 0.0)
+    reading = Reading("scan", Status.NOT_ANALYSED, (), Protocol(), provenance)
+    fields = re.findall(
+        r'^  "(\w+)":', reading_bytes(reading, output_names("scan", False)).decode(), re.MULTILINE
+    )
+    section = REFERENCE[REFERENCE.index("## reading.json") :].split("\n## ")[0]
+    assert len(fields) > 10
+    assert [
+        name
+        for name in fields
+        if f"`{name}`" not in section and name not in {"disclaimer", "name", "operating_point"}
+    ] == []
+
+
+def test_exit_codes_are_those_of_the_code() -> None:
+    listed = {int(number) for number in re.findall(r"^\| (\d+) \|", REFERENCE, re.MULTILINE)}
+    assert {value for name, value in vars(errors).items() if name.startswith("EXIT_")} <= listed
+
+
+@cache
+def help_of(command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "petechia", command, "--help"],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def examples() -> list[str]:
+    """Every line in a shell block of the documentation that calls petechia."""
+    return sorted(
+        {
+            line.split("#")[0].strip().removeprefix(".venv/bin/")
+            for page in PAGES
+            for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+            for line in block.splitlines()
+            if line.startswith((".venv/bin/petechia", "petechia"))
+        }
+    )
+
+
+@pytest.mark.parametrize("example", examples())
+def test_examples_use_commands_and_flags_that_exist(example: str) -> None:
+    _, command, *words = example.split()
+    text = help_of(command)
+    for flag in (word for word in words if re.match(r"--?[a-z]", word) and word != "--help"):
+        assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", text), (
+            f"{flag} is not in the help of {command}"
+        )
+
+
+@pytest.mark.parametrize("command", ["detect", "evaluate", "simulate", "train"])
+def test_every_command_is_in_the_reference(command: str) -> None:
+    assert f"`petechia {command}" in REFERENCE
+    assert "Not a medical device" in help_of(command)
