@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from petechia.geometry import axis_codes
+from petechia.report.closeups import CloseUp, close_up
 from petechia.report.names import SOFTWARE
-from petechia.report.pictures import CloseUp, Picture, close_up, slab_pictures
+from petechia.report.pictures import Picture
 from petechia.report.planes import Scene, make_scene
 from petechia.report.reading_json import reason_not_analysed
+from petechia.report.slabs import slab_pictures
 from petechia.report.table import COLUMNS, MISSING, number
 from petechia.report.words import CLASS_MEANING, CLASS_WORDS, MIMICS, REGION_MEANING, plural, style_of
 from petechia.types import (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from petechia.types import AnyArray
 
 LABEL_WIDTH_EM = 0.62  # of one digit in a sans-serif face
-LABEL_GAP_MM = 1.0
+LABEL_GAP_MM = 1.8
 ANGLES_DEG = (-45, 45, -135, 135, 0, 180, -90, 90)  # where a number may stand, the preferred place first
 
 

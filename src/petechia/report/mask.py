@@ -44,9 +44,7 @@ def mask_bytes(lesions: Sequence[Lesion], volume: Volume) -> bytes:
     qform and sform both hold the scan's affine. Where the scan's orientation was only assumed both codes stay
     0, as in the scan itself: a code of 1 would turn the assumption into a fact for the next program.
     """
-    image: Any = nib.Nifti1Image(  # type: ignore[no-untyped-call]
-        label_array(lesions, volume.voxels.shape), np.asarray(volume.affine_ras)
-    )
+    image: Any = nib.Nifti1Image(label_array(lesions, volume.voxels.shape), np.asarray(volume.affine_ras))
     code = XFORM_SCANNER if volume.sides_known else 0
     # qform first: an affine with a trace of shear is stored exactly by the sform only, which readers prefer
     image.set_qform(volume.affine_ras, code=code, strip_shears=True)

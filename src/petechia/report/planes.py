@@ -167,9 +167,14 @@ def sample_box(
     return np.asarray(resized, dtype=np.float32)
 
 
+def to_unit(values: FloatArray, window: tuple[float, float]) -> FloatArray:
+    """Grey values -> 0 (black) to 1 (white) by the window."""
+    low, high = window
+    unit: FloatArray = (np.clip(values, low, high) - low) / (high - low)
+    return unit
+
+
 def to_grey(values: FloatArray, window: tuple[float, float]) -> NDArray[np.uint8]:
     """Grey values -> 0..255 by the window."""
-    low, high = window
-    scaled = (np.clip(values, low, high) - low) / (high - low)
-    grey: NDArray[np.uint8] = np.rint(scaled * 255).astype(np.uint8)
+    grey: NDArray[np.uint8] = np.rint(to_unit(values, window) * 255).astype(np.uint8)
     return grey
