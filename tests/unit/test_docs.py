@@ -25,7 +25,7 @@ TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 WHERE_CODES_ARE_BORN = ("scan", "volume", "prepared", "network", "lesions", "store", "batch", "pipeline.py")
-RAISES = {"Refusal", "EnvironmentFailure", "UsageError", "Finding", "_refuse", "_warn", "_note"}
+RAISES = {"Refusal", "EnvironmentFailure", "UsageError", "Finding", "Lost", "_refuse", "_warn", "_note"}
 
 
 def codes_in(source: str) -> set[str]:
