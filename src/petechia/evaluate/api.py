@@ -22,8 +22,8 @@ def evaluate(predictions: Path, truth: Path, options: EvaluateOptions) -> Evalua
     Matching: one-to-one, greedy by falling probability, nearest free visible lesion within
     `options.distance_mm`; a detection left over near an invisible lesion is ignored. At the operating point
     only rows of class cmb count.
-    UsageError: bad-option, not-a-folder, nothing-to-compare, same-name-twice. Refusal: bad-table, bad-json,
-    reading-conflict.
+    UsageError: bad-option, not-a-folder, nothing-to-compare, same-name-twice, touch-needs-masks.
+    Refusal: bad-table, bad-json, bad-mask, grid-mismatch, reading-conflict.
     """
     check_options(options)
     return score(collect(predictions, truth, options), predictions, truth, options)

@@ -13,21 +13,22 @@ from petechia.evaluate.pair import Predicted, is_simulated, read_pair
 from petechia.evaluate.values import Collected, EvaluateOptions
 
 TRUTH_SUFFIX = "_lesions.tsv"
+MASK_NAME = re.compile(r"(.+)_(?:dseg|mask|CMB)\.nii(?:\.gz)?")  # the last is what VALDO calls its own
 BIDS_STEM = "_desc-cmb"
-READING, TABLE = "reading.json", "lesions.tsv"
+READING, TABLE, MASK = "reading.json", "lesions.tsv", "mask.nii.gz"
 
 
 def collect(predictions: Path, truth: Path, options: EvaluateOptions) -> Collected:
     """Pair predictions with truths by name.
 
-    UsageError: not-a-folder, nothing-to-compare, same-name-twice. Refusal: bad-table, bad-json,
-    reading-conflict.
+    UsageError: not-a-folder, nothing-to-compare, same-name-twice. Refusal: bad-table, bad-json, bad-mask,
+    grid-mismatch, reading-conflict.
     """
     for folder in (predictions, truth):
         if not folder.is_dir():
             found = "a file" if folder.exists() else "nothing"
             raise UsageError("not-a-folder", folder, found=found, need="a folder", remedy="Check the path.")
-    root, tables = _truth_tables(truth)
+    root, tables = find_truths(truth)
     predicted = {each.name: each for each in find_predictions(predictions)}
     partner = pair_names(tables, predicted)
     if not partner:
@@ -43,8 +44,8 @@ def collect(predictions: Path, truth: Path, options: EvaluateOptions) -> Collect
         if name not in partner and options.skip_missing:
             continue
         prediction = predicted[partner[name]] if name in partner else None
-        files = prediction or Predicted(partner.get(name, name), None, None)
-        pairs.append(read_pair(name, files, tables[name], root))
+        files = prediction or Predicted(partner.get(name, name), None, None, None)
+        pairs.append(read_pair(name, files, tables[name], root, options.rule == "touch"))
         if prediction is not None and prediction.reading is None:
             notes.append(f"{name}: no reading.json beside the table; taken as analysed")
     if options.skip_missing and len(partner) < len(tables):
@@ -61,19 +62,31 @@ def find_predictions(root: Path) -> list[Predicted]:
     """All readings and tables below `root`, plain or BIDS names, hidden folders passed over."""
     readings: dict[str, Path] = {}
     tables: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
     for path in _files(root, (READING, f"{BIDS_STEM}_{READING}")):
         _put(readings, _name_of(path, READING, root), path)
     for path in _files(root, (TABLE, f"{BIDS_STEM}_dseg.tsv")):
         _put(tables, _name_of(path, TABLE, root), path)
-    return [Predicted(n, readings.get(n), tables.get(n)) for n in sorted({*readings, *tables})]
+    for path in _files(root, (MASK, f"{BIDS_STEM}_dseg.nii.gz")):
+        _put(masks, _name_of(path, MASK, root), path)
+    names = sorted({*readings, *tables})
+    return [Predicted(n, readings.get(n), tables.get(n), masks.get(n)) for n in names]
 
 
 def _files(root: Path, endings: tuple[str, str]) -> Iterable[Path]:
     """Files called exactly the first ending, or ending in the second."""
     for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if not hidden and (path.name == endings[0] or path.name.endswith(endings[1])) and path.is_file():
+        if (
+            not _hidden(path, root)
+            and (path.name == endings[0] or path.name.endswith(endings[1]))
+            and path.is_file()
+        ):
             yield path
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    """Whether it lies in a hidden place below `root`: unfinished work, git."""
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def _name_of(path: Path, plain: str, root: Path) -> str:
@@ -89,29 +102,36 @@ def _put(known: dict[str, Path], name: str, path: Path) -> None:
             "same-name-twice",
             path,
             found=f"{name} already in {known[name]}",
-            need="one reading a scan",
-            remedy="Give one output folder, of one run.",
+            need="one of its kind for each scan",
+            remedy="Give one output folder of one run, and a truth folder of lesions only.",
         )
     known[name] = path
 
 
-def _truth_tables(truth: Path) -> tuple[Path, dict[str, Path]]:
-    """The dataset's root and its tables by scan name; `truth` is a dataset or its derivatives/truth."""
+def find_truths(truth: Path) -> tuple[Path, dict[str, Path]]:
+    """The dataset's root and its lesion tables by scan name, or its lesion masks where it has no table.
+
+    `truth` is a dataset with derivatives/truth, that derivative itself, or any folder of tables or masks.
+    """
     derivative = truth / "derivatives" / "truth"
     folder = derivative if derivative.is_dir() else truth
     upper = folder.resolve().parent.parent
     inside = folder.resolve().parent.name == "derivatives" and upper.is_dir()
     tables: dict[str, Path] = {}
     for path in sorted(folder.rglob(f"*{TRUTH_SUFFIX}")):
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+        if not _hidden(path, folder):
             _put(tables, path.name.removesuffix(TRUTH_SUFFIX), path)
+    for path in sorted(folder.rglob("*.nii*")) if not tables else ():
+        named = MASK_NAME.fullmatch(path.name)
+        if named and not _hidden(path, folder):
+            _put(tables, entities(named[1] + "_mask"), path)
     if not tables:
         raise UsageError(
             "nothing-to-compare",
             truth,
-            found=f"no *{TRUTH_SUFFIX}",
-            need="a dataset of petechia simulate or its derivatives/truth folder",
-            remedy="Give the folder with the truth tables as second argument.",
+            found=f"no *{TRUTH_SUFFIX}, no *_mask.nii.gz",
+            need="a dataset of petechia simulate, its derivatives/truth folder, or lesion masks",
+            remedy="Give the folder with the truth as second argument.",
         )
     return (upper if inside else folder), tables
 
@@ -147,5 +167,9 @@ def _some(names: Iterable[str]) -> str:
 
 
 def entities(name: str) -> str:
-    """A BIDS name without its suffix; any other name as it is."""
-    return re.sub(r"_[A-Za-z0-9]+$", "", name) if name.startswith("sub-") else name
+    """A BIDS name without suffix, label and description, which a mask and its image do not share."""
+    if not name.startswith("sub-"):
+        return name.removesuffix("_mask")
+    tokens = name.split("_")
+    kept = [token for token in tokens if "-" in token and not token.startswith(("desc-", "label-"))]
+    return "_".join(kept)

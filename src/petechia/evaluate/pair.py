@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from petechia.errors import Refusal
+from petechia.evaluate.masks import planted_from, read_labels, refuse_other_grid, shared_voxels
 from petechia.evaluate.tsv import read_detections, read_json, read_planted
 from petechia.evaluate.values import Detections, ScanPair, State
 from petechia.types import LesionClass, Status
@@ -23,18 +24,22 @@ class Predicted:
     name: str
     reading: Path | None
     table: Path | None
+    mask: Path | None
 
 
-def read_pair(name: str, prediction: Predicted, truth_table: Path, root: Path) -> ScanPair:
-    """Read both sides of one scan. `root` is the truth's dataset, asked for the acquisition.
+def read_pair(name: str, prediction: Predicted, truth: Path, root: Path, touch: bool) -> ScanPair:
+    """Read both sides of one scan, the truth from a table or a mask; `touch` asks for shared voxels too.
+
+    `root` is the truth's dataset, asked for the acquisition.
 
     A reading that says not_analysed has no detections; a reading and a table that contradict each other are
-    refused, since either could be the stale one. Refusal: bad-table, bad-json, reading-conflict.
+    refused, since either could be the stale one. Refusal: bad-table, bad-json, bad-mask, grid-mismatch,
+    reading-conflict.
     """
     contrast, slice_mm, field_t = acquisition(name, root)
-    pair = ScanPair(
-        name, State.MISSING, read_planted(truth_table), no_detections(), None, "", contrast, slice_mm, field_t
-    )
+    labels = None if truth.suffix == ".tsv" else read_labels(truth)
+    planted = read_planted(truth) if labels is None else planted_from(labels)
+    pair = ScanPair(name, State.MISSING, planted, no_detections(), None, "", contrast, slice_mm, field_t)
     if prediction.reading is None and prediction.table is None:
         return pair
     reading = {} if prediction.reading is None else read_json(prediction.reading)
@@ -47,7 +52,12 @@ def read_pair(name: str, prediction: Predicted, truth_table: Path, root: Path) -
         return replace(pair, state=State.NOT_ANALYSED, reason=reason)
     detections = read_detections(prediction.table)
     _refuse_other_count(prediction.table, reading, detections)
-    return replace(pair, state=State.ANALYSED, detections=detections, interval=_interval(reading))
+    pair = replace(pair, state=State.ANALYSED, detections=detections, interval=_interval(reading))
+    if not touch or labels is None or prediction.mask is None:
+        return pair
+    ours = read_labels(prediction.mask)
+    refuse_other_grid(prediction.mask, ours, labels)
+    return replace(pair, overlap=shared_voxels(ours, labels, detections, planted))
 
 
 def no_detections() -> Detections:

@@ -54,10 +54,16 @@ def froc_svg(evaluation: Evaluation) -> str:
 
 
 def staircase(fp_per_scan: Sequence[float], sensitivity: Sequence[float]) -> list[Point]:
-    """The curve as steps: across at the old sensitivity, then up; what lies between points nobody reaches."""
-    steps: list[Point] = [(0.0, 0.0)]
+    """The curve as steps: across at the old sensitivity, then up; what lies between points nobody reaches.
+
+    All points left of the axis are one: the last of them, where the curve enters the picture.
+    """
+    edge = BAND_RANGE[0]
+    entered = max([0.0, *(y for x, y in zip(fp_per_scan, sensitivity, strict=True) if x <= edge)])
+    steps: list[Point] = [(edge, entered)]
     for x, y in zip(fp_per_scan, sensitivity, strict=True):
-        steps += [(x, steps[-1][1]), (x, y)]
+        if x > edge:
+            steps += [(x, steps[-1][1]), (x, y)]
     return steps
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from petechia.errors import UsageError
 from petechia.evaluate.froc import Candidates
 from petechia.evaluate.match import (
     NOBODY,
@@ -159,9 +160,17 @@ def _score(pair: ScanPair, options: EvaluateOptions) -> _Scored:
 
 
 def _match_rows(pair: ScanPair, rows: IntArray, options: EvaluateOptions) -> Match:
-    """Match these rows of the prediction to the microbleeds of the truth."""
+    """Match these rows of the prediction to the microbleeds of the truth. UsageError: touch-needs-masks."""
     lesion = _lesion_rows(pair)
-    if options.rule == "touch" and pair.overlap is not None:
+    if options.rule == "touch" and pair.overlap is None and len(pair.detections):
+        raise UsageError(
+            "touch-needs-masks",
+            pair.name,
+            found="no lesion mask on both sides",
+            need="a mask beside the reading and a mask as truth",
+            remedy="Use the distance rule.",
+        )
+    if pair.overlap is not None and options.rule == "touch":
         cost = cost_by_overlap(pair.overlap[np.ix_(rows, lesion)])
     else:
         centres = pair.truth.centre_ras_mm[lesion]

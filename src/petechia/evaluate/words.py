@@ -40,7 +40,8 @@ def rule_lines(evaluation: Evaluation) -> tuple[str, ...]:
         f"A scan that was not analysed counts with all its lesions missed. {absent} False positives a scan "
         "and count errors are over analysed scans.",
         f"Median F1: over scans with visible lesions, as VALDO. Brackets: bootstrap over {unit}, "
-        f"{options.resamples} resamples, seed {options.seed}, {options.confidence:.0%} interval.",
+        f"{options.resamples} resamples, seed {options.seed}, {options.confidence:.0%} interval; "
+        "from few scans it is too narrow.",
     )
 
 
