@@ -36,7 +36,7 @@ clean:
 # One head, always the same; the stamp is written last, so a broken run starts afresh.
 demo/.simulated: .venv/.petechia-train
 	rm -rf demo/data demo/readings
-	$(BIN)/petechia simulate -o demo/data -n 1 --seed 7 --contrast swi
+	$(BIN)/petechia simulate -o demo/data -n 1 --seed 7 --contrast swi --lesion-free-fraction 0
 	@touch $@
 
 .venv/.petechia-train: $(SETUP_INPUTS)

@@ -126,6 +126,12 @@ def test_examples_use_commands_and_flags_that_exist(example: str) -> None:
         )
 
 
+def test_every_flag_of_detect_is_in_the_reference() -> None:
+    flags = set(re.findall(r"(?<![\w-])--[a-z-]+", help_of("detect"))) - {"--help"}
+    assert {"--out", "--operating-point"} <= flags
+    assert {flag for flag in flags if f"`{flag}" not in REFERENCE} == set()
+
+
 @pytest.mark.parametrize("command", ["detect", "evaluate", "simulate", "train"])
 def test_every_command_is_in_the_reference(command: str) -> None:
     assert f"`petechia {command}" in REFERENCE
