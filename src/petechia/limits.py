@@ -26,3 +26,6 @@ MAX_CANDIDATES = 200  # more findings than this lies outside what was tested
 # -- time --------------------------------------------------------------------------------------------------
 SCAN_TIMEOUT_S = 900.0  # one scan takes seconds; this is a hang
 SHUTDOWN_TIMEOUT_S = 5.0
+
+# -- work --------------------------------------------------------------------------------------------------
+INFERENCE_THREADS = 2  # per reading process; more scans at once pay better than more threads on one

@@ -172,3 +172,24 @@ def augment(
     image = image + rng.normal(0.0, rng.uniform(0.0, 0.04), image.shape)
     clipped = np.clip(image, 0.0, prepare.CLIP).astype(np.float32)
     return np.ascontiguousarray(clipped), np.ascontiguousarray(target)
+
+
+def whole_head(example: Example, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """One whole scan for the anatomy network: image (1, 1, i, j, k) and regions (1, i, j, k) int64."""
+    image = example.coarse.astype(np.float32)
+    target = example.regions.astype(np.int64)
+    if rng.random() < 0.2:
+        image = np.where(target == 0, 0.0, image)
+    if rng.random() < 0.2:  # a partial field of view: cut below or above, in whole pooling cells
+        cut = 8 * int(rng.integers(1, max(2, image.shape[2] // 32)))
+        keep = slice(cut, None) if rng.random() < 0.5 else slice(0, -cut)
+        image, target = image[:, :, keep], target[:, :, keep]
+    if rng.random() < 0.5:
+        image, target = image[::-1], target[::-1]
+    image = np.clip(image * rng.normal(1.0, 0.15), 1e-4, prepare.CLIP) ** rng.uniform(0.6, 1.6)
+    image = image + rng.normal(0.0, rng.uniform(0.0, 0.08), image.shape)
+    image = np.clip(image, 0.0, prepare.CLIP).astype(np.float32)
+    return (
+        torch.from_numpy(np.ascontiguousarray(image))[None, None],
+        torch.from_numpy(np.ascontiguousarray(target))[None],
+    )

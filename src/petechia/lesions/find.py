@@ -1,0 +1,137 @@
+"""Score map -> candidates: connected places where the network sees a microbleed or a discrete mimic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from petechia.types import FloatArray, LesionClass, ScoreMap
+
+CANDIDATE_FLOOR = 0.10  # a place is looked at where the network gives microbleed at least this
+SPLIT_DISTANCE_MM = 2.5  # two peaks further apart than this are two lesions
+MIMIC_PEAK = 0.5  # a calcification is listed where the network is at least this sure
+_NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)  # 26-connected: a diagonal touch is one lesion
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Logistic regression from what the network says to how often it was right (Platt 1999)."""
+
+    slope: float = 1.0  # on the logit of the peak
+    volume_slope: float = 0.0  # on log(mm3 at half the peak)
+    intercept: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """From which probability a candidate is called a microbleed, and from which it is possible."""
+
+    definite: float
+    possible: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One place on the detector's grid."""
+
+    voxels: NDArray[np.int32]  # (n, 3) on the score map, where the score is above half its peak
+    peak: float  # highest microbleed score
+    rival: LesionClass | None  # the mimic with the most mass there, None where background leads
+    rival_peak: float
+    probability: float  # calibrated, that it is a microbleed
+
+
+def find_candidates(scores: ScoreMap, calibration: Calibration) -> list[Candidate]:
+    """Every candidate, by falling probability. scores: probability (class, i, j, k) with class `cmb`."""
+    cmb = scores.probability[scores.classes.index("cmb")]
+    found = [
+        _candidate(scores, voxels, calibration)
+        for voxels in _basins(cmb, CANDIDATE_FLOOR, scores.spacing_mm)
+    ]
+    taken = np.zeros(cmb.shape, bool)
+    for candidate in found:
+        taken[tuple(candidate.voxels.T)] = True
+    near = ndimage.binary_dilation(taken, _NEIGHBOURS) if found else taken
+    calcification = scores.probability[scores.classes.index("calcification")]
+    for voxels in _basins(calcification, MIMIC_PEAK, scores.spacing_mm):
+        if not near[tuple(voxels.T)].any():
+            found.append(_candidate(scores, voxels, calibration))
+    return sorted(found, key=lambda candidate: -candidate.probability)
+
+
+def classify(candidate: Candidate, point: OperatingPoint) -> LesionClass | None:
+    """The candidate's class at an operating point; None where it is nothing worth a row."""
+    if candidate.probability >= point.definite:
+        return LesionClass.CMB
+    if candidate.probability >= point.possible:
+        return LesionClass.POSSIBLE
+    return candidate.rival
+
+
+def _basins(score: FloatArray, floor: float, spacing_mm: float) -> list[NDArray[np.int32]]:
+    """Voxels of each peak: above half its height and nearer to it than to any other peak of its island."""
+    islands, count = ndimage.label(score >= floor, structure=_NEIGHBOURS)
+    if count == 0:
+        return []
+    reach = max(1, round(SPLIT_DISTANCE_MM / spacing_mm))
+    basins: list[NDArray[np.int32]] = []
+    for number, box in enumerate(ndimage.find_objects(islands), start=1):
+        inside = islands[box] == number
+        local = np.where(inside, score[box], 0.0)
+        peaks = _peaks(local, reach)
+        voxels = np.argwhere(inside)
+        nearest = ((voxels[:, None] - peaks[None]) ** 2).sum(-1).argmin(1)  # (n,)
+        origin = np.array([s.start for s in box])
+        for index, peak in enumerate(peaks):
+            mine = voxels[nearest == index]
+            high = local[tuple(mine.T)] >= 0.5 * local[tuple(peak)]
+            basins.append((mine[high] + origin).astype(np.int32))
+    return basins
+
+
+def _peaks(local: FloatArray, reach: int) -> NDArray[np.intp]:
+    """Local maxima (n, 3) that lie further apart than `reach` voxels, highest first; at least one."""
+    highest = ndimage.maximum_filter(local, size=3, mode="constant")
+    places = np.argwhere((local == highest) & (local > 0))
+    order = np.argsort(-local[tuple(places.T)], kind="stable")
+    kept: list[NDArray[np.intp]] = []
+    top = float(local.max())
+    for place in places[order]:
+        # A shoulder less than a third of the summit is part of it, not a second lesion.
+        if kept and local[tuple(place)] < top / 3:
+            break
+        if all(((place - other) ** 2).sum() > reach**2 for other in kept):
+            kept.append(place)
+    return np.array(kept)
+
+
+def _candidate(scores: ScoreMap, voxels: NDArray[np.int32], calibration: Calibration) -> Candidate:
+    here = scores.probability[:, voxels[:, 0], voxels[:, 1], voxels[:, 2]]  # (class, n)
+    peak = float(here[scores.classes.index("cmb")].max())
+    mass = {name: float(here[index].sum()) for index, name in enumerate(scores.classes) if name != "cmb"}
+    leader = max(mass, key=lambda name: mass[name])
+    mimics = {name: value for name, value in mass.items() if name != "background"}
+    strongest = max(mimics, key=lambda name: mimics[name])
+    rival = None if leader == "background" and mimics[strongest] < 0.5 * mass["background"] else strongest
+    return Candidate(
+        voxels=voxels,
+        peak=peak,
+        rival=LesionClass(rival) if rival else None,
+        rival_peak=float(here[scores.classes.index(strongest)].max()),
+        probability=calibrate(peak, len(voxels) * scores.spacing_mm**3, calibration),
+    )
+
+
+def calibrate(peak: float, volume_mm3: float, calibration: Calibration) -> float:
+    """Probability that a candidate is a microbleed."""
+    clipped = min(max(peak, 1e-4), 1.0 - 1e-4)
+    logit = np.log(clipped / (1.0 - clipped))
+    line = (
+        calibration.slope * logit
+        + calibration.volume_slope * np.log(max(volume_mm3, 0.1))
+        + calibration.intercept
+    )
+    return float(1.0 / (1.0 + np.exp(-line)))

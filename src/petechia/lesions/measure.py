@@ -1,0 +1,106 @@
+"""Candidates -> lesions, measured on the scan's own grid: which voxels, how large, how dark, where."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from petechia import geometry
+from petechia.lesions.contrast import contrast_to_noise
+from petechia.lesions.find import Candidate, OperatingPoint, classify
+from petechia.lesions.place import Places
+from petechia.types import FloatArray, Lesion, LesionClass, ScoreMap, Volume
+
+REACH_MM = 1.0  # a lesion may spread this far beyond the network's outline
+HALF = 0.5  # a voxel belongs where it has lost half of the deepest loss
+
+
+def measure_all(
+    candidates: list[Candidate], point: OperatingPoint, scores: ScoreMap, volume: Volume, places: Places
+) -> tuple[Lesion, ...]:
+    """Every candidate that has a class, by falling probability; microbleeds first, ids from 1."""
+    ranked = [(classify(candidate, point), candidate) for candidate in candidates]
+    listed = [(kind, candidate) for kind, candidate in ranked if kind is not None]
+    order = {LesionClass.CMB: 0, LesionClass.POSSIBLE: 1}
+    listed.sort(key=lambda pair: (order.get(pair[0], 2), -pair[1].probability))
+    taken: set[tuple[int, int, int]] = set()
+    lesions = []
+    for kind, candidate in listed:
+        voxels = _free(native_voxels(candidate, scores, volume), taken)
+        if voxels is None:
+            continue  # wholly inside a lesion already listed: the same dot seen twice
+        taken.update(map(tuple, voxels.tolist()))
+        lesions.append(_lesion(len(lesions) + 1, kind, candidate, voxels, volume, places))
+    return tuple(lesions)
+
+
+def native_voxels(candidate: Candidate, scores: ScoreMap, volume: Volume) -> NDArray[np.int32]:
+    """The voxels (n, 3) of the scan that a candidate darkens, at least one.
+
+    Within REACH_MM of the network's outline, those below half way between the surroundings and the darkest
+    voxel, connected to it (full width at half maximum: the size a reader would measure).
+    """
+    outline_mm = geometry.apply_affine(scores.affine_ras, candidate.voxels)  # (m, 3)
+    to_scan = np.linalg.inv(volume.affine_ras)
+    outline = geometry.apply_affine(to_scan, outline_mm)
+    sides = np.asarray(geometry.spacing_mm(volume.affine_ras))
+    margin = (REACH_MM + 3.0) / sides
+    low = np.clip(np.floor(outline.min(0) - margin).astype(int), 0, np.asarray(volume.voxels.shape) - 1)
+    high = np.clip(np.ceil(outline.max(0) + margin).astype(int) + 1, low + 1, volume.voxels.shape)
+    block = volume.voxels[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))]
+    near = _near_outline(block.shape, outline - low, sides, scores.spacing_mm)
+    surroundings = block[~near]
+    level = float(np.median(surroundings)) if surroundings.size else float(block.max())
+    inside = np.where(near, block, np.inf)
+    darkest = np.unravel_index(int(inside.argmin()), block.shape)
+    half = level - HALF * (level - float(block[darkest]))
+    dark = near & (block <= half)
+    dark[darkest] = True
+    pieces, _ = ndimage.label(dark, structure=np.ones((3, 3, 3)))
+    return (np.argwhere(pieces == pieces[darkest]) + low).astype(np.int32)
+
+
+def _near_outline(
+    shape: tuple[int, ...], outline: FloatArray, sides: FloatArray, spacing_mm: float
+) -> NDArray[np.bool_]:
+    """Voxels of a block whose centre lies within REACH_MM, or half a voxel, of the outline's points."""
+    seed = np.ones(shape, bool)
+    index = np.clip(np.rint(outline).astype(int), 0, np.asarray(shape) - 1)
+    seed[tuple(index.T)] = False
+    distance = ndimage.distance_transform_edt(seed, sampling=sides)
+    near: NDArray[np.bool_] = distance <= max(REACH_MM, 0.5 * spacing_mm)
+    return near
+
+
+def _free(voxels: NDArray[np.int32], taken: set[tuple[int, int, int]]) -> NDArray[np.int32] | None:
+    """The voxels not yet given to another lesion; None where none is left."""
+    kept = [voxel for voxel in voxels.tolist() if tuple(voxel) not in taken]
+    return np.array(kept, np.int32) if kept else None
+
+
+def _lesion(
+    number: int,
+    kind: LesionClass,
+    candidate: Candidate,
+    voxels: NDArray[np.int32],
+    volume: Volume,
+    places: Places,
+) -> Lesion:
+    points_mm = geometry.apply_affine(volume.affine_ras, voxels)
+    centre = points_mm.mean(0)
+    voxel_mm3 = float(abs(np.linalg.det(volume.affine_ras[:3, :3])))
+    volume_mm3 = len(voxels) * voxel_mm3
+    diameter = float(np.cbrt(6.0 * volume_mm3 / np.pi))
+    return Lesion(
+        id=number,
+        centre_ras_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
+        probability=candidate.probability,
+        kind=kind,
+        diameter_mm=diameter,
+        volume_mm3=volume_mm3,
+        region=places.region_of(centre, diameter / 2),
+        side=places.side_of(centre),
+        contrast=contrast_to_noise(volume.voxels, volume.affine_ras, centre, diameter / 2),
+        voxels_ijk=voxels,
+    )

@@ -1,0 +1,1 @@
+"""Weights + Prepared -> ScoreMap: one ONNX file per network, run on the CPU, whole volume in one pass."""

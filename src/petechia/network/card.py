@@ -1,0 +1,111 @@
+"""A model's card: what it is, what it was trained on, how it is to be used. JSON beside the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from petechia.errors import EnvironmentFailure
+
+CARD_VERSION = 1
+WEIGHTS = Path(__file__).parent.parent / "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFacts:
+    """One network of a model, and what its input must look like."""
+
+    file: str
+    sha256: str
+    classes: tuple[str, ...]
+    spacing_mm: float
+    multiple: int
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The facts that the path needs; the rest of the JSON is for people."""
+
+    name: str
+    version: str
+    anatomy: NetworkFacts
+    detector: NetworkFacts
+    calibration: tuple[float, float, float]  # slope, volume slope, intercept
+    points: tuple[tuple[str, float, float], ...]  # name, definite from, possible from
+
+    @property
+    def weights_sha256(self) -> str:
+        """One hash for both networks, in order."""
+        return hashlib.sha256((self.anatomy.sha256 + self.detector.sha256).encode()).hexdigest()
+
+
+def model_names() -> tuple[str, ...]:
+    """The models that ship with the package."""
+    return tuple(sorted(path.parent.name for path in WEIGHTS.glob("*/card.json")))
+
+
+def load_card(name: str) -> Card:
+    """Read a card of the package's own weights.
+
+    Raises EnvironmentFailure `no-model` where there is none of that name, `weights-version` where the card
+    was written for another version of this code.
+    """
+    path = WEIGHTS / name / "card.json"
+    if name not in model_names():
+        raise EnvironmentFailure(
+            "no-model", path, found=f"no model called {name!r}", need=f"one of {', '.join(model_names()) or 'none'}",
+            remedy="Choose with --model, or reinstall petechia.",
+        )  # fmt: skip
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content["card_version"] != CARD_VERSION:
+            raise _damaged(path, f"card version {content['card_version']}", f"version {CARD_VERSION}")
+        return Card(
+            name=content["name"],
+            version=content["version"],
+            anatomy=_facts(content["networks"]["anatomy"]),
+            detector=_facts(content["networks"]["detector"]),
+            calibration=(
+                float(content["calibration"]["slope"]),
+                float(content["calibration"]["volume_slope"]),
+                float(content["calibration"]["intercept"]),
+            ),
+            points=tuple(
+                (key, float(value["definite"]), float(value["possible"]))
+                for key, value in content["operating_points"].items()
+            ),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"an unreadable card ({error})", "the card as shipped") from error
+
+
+def read_weights(card: Card, facts: NetworkFacts) -> bytes:
+    """A network's ONNX bytes, their hash checked before anything looks inside."""
+    path = WEIGHTS / card.name / facts.file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise EnvironmentFailure(
+            "weights-missing", path, found=f"no readable file ({error.strerror})", need="the weights as shipped",
+            remedy="Reinstall petechia.",
+        ) from error  # fmt: skip
+    found = hashlib.sha256(content).hexdigest()
+    if found != facts.sha256:
+        raise EnvironmentFailure(
+            "weights-hash", path, found=f"sha256 {found[:12]}", need=f"{facts.sha256[:12]}",
+            remedy="Reinstall petechia; never use weights that fail this check.",
+        )  # fmt: skip
+    return content
+
+
+def _facts(entry: dict[str, Any]) -> NetworkFacts:
+    return NetworkFacts(
+        entry["file"], entry["sha256"], tuple(entry["classes"]), float(entry["spacing_mm"]), int(entry["multiple"])
+    )
+
+
+def _damaged(path: Path, found: str, need: str) -> EnvironmentFailure:
+    return EnvironmentFailure("weights-version", path, found=found, need=need, remedy="Reinstall petechia.")

@@ -1,0 +1,109 @@
+"""Run an ONNX network on the CPU: OpenVINO, or ONNX Runtime where OpenVINO has no wheel.
+
+Both runtimes report usage to their makers by default. Both are told not to before they are imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from petechia.errors import EnvironmentFailure
+from petechia.types import FloatArray, Prepared, ScoreMap
+
+Run = Callable[[FloatArray], FloatArray]  # (1, 1, i, j, k) -> (1, class, i, j, k)
+
+_SUM_TOLERANCE = 1e-3  # of the class probabilities of one voxel, against one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A compiled network and the classes it tells apart."""
+
+    run: Run
+    classes: tuple[str, ...]
+    runtime: str  # for the record
+
+
+def compile_network(onnx: bytes, classes: tuple[str, ...], threads: int) -> Network:
+    """Compile ONNX bytes for the CPU. Raises EnvironmentFailure `no-runtime` where no runtime is installed."""
+    for build in (_openvino, _onnxruntime):
+        try:
+            run, name = build(onnx, threads)
+        except ImportError:
+            continue
+        return Network(run, classes, name)
+    raise EnvironmentFailure(
+        "no-runtime", sys.prefix, found="neither openvino nor onnxruntime", need="one of them",
+        remedy="Run: pip install openvino",
+    )  # fmt: skip
+
+
+def score(network: Network, prepared: Prepared) -> ScoreMap:
+    """The network over the whole prepared image in one pass.
+
+    Raises EnvironmentFailure `network-output` where the answer is not a probability: never "no lesions".
+    """
+    probability = network.run(prepared.image[None])[0]  # (class, i, j, k)
+    _check(probability, network)
+    return ScoreMap(network.classes, probability, prepared.affine_ras, prepared.spacing_mm)
+
+
+def _check(probability: FloatArray, network: Network) -> None:
+    total = probability.sum(0)
+    if probability.shape[0] != len(network.classes):
+        found = f"{probability.shape[0]} classes"
+    elif not np.isfinite(total).all():
+        found = "values that are not numbers"
+    elif float(np.abs(total - 1.0).max()) > _SUM_TOLERANCE:
+        found = "class probabilities that do not sum to one"
+    elif float(np.ptp(probability[0])) < 1e-6:
+        found = "the same answer for every voxel"
+    else:
+        return
+    raise EnvironmentFailure(
+        "network-output", network.runtime, found=found, need=f"probabilities of {len(network.classes)} classes",
+        remedy="Reinstall petechia and its runtime; if it stays, report it with `pip freeze`.",
+    )  # fmt: skip
+
+
+def _openvino(onnx: bytes, threads: int) -> tuple[Run, str]:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    core = openvino.Core()
+    compiled: Any = core.compile_model(
+        core.read_model(onnx),
+        "CPU",
+        {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+        },
+    )
+
+    def run(image: FloatArray) -> FloatArray:
+        answer: FloatArray = np.array(compiled({0: np.ascontiguousarray(image, dtype=np.float32)})[0])
+        return answer
+
+    return run, f"openvino {openvino.__version__.split('-')[0]}"
+
+
+def _onnxruntime(onnx: bytes, threads: int) -> tuple[Run, str]:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+
+    def run(image: FloatArray) -> FloatArray:
+        answer: FloatArray = session.run(None, {"image": np.ascontiguousarray(image, dtype=np.float32)})[0]
+        return answer
+
+    return run, f"onnxruntime {onnxruntime.__version__}"

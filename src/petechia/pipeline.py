@@ -1,0 +1,187 @@
+"""THE PATH, on one screen: a scan goes in, a reading comes out. Only this file knows the order.
+
+scan -> series -> volume -> prepared -> scores -> lesions -> reading -> files
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+
+from petechia import __version__, geometry, limits
+from petechia.errors import PetechiaError
+from petechia.lesions.count import count_interval_90
+from petechia.lesions.find import Calibration, OperatingPoint, find_candidates
+from petechia.lesions.measure import measure_all
+from petechia.lesions.place import learn_places
+from petechia.network.card import Card, load_card, read_weights
+from petechia.network.runtime import Network, compile_network, score
+from petechia.prepared import prepare
+from petechia.prepared.lookup import nearest_on_volume
+from petechia.report.dataset import dataset_files
+from petechia.report.files import render
+from petechia.scan.choose import find_scans
+from petechia.scan.nifti import read_series
+from petechia.types import (
+    DetectSettings,
+    Finding,
+    Geometry,
+    Lesion,
+    LesionClass,
+    Outcome,
+    OutputFile,
+    Protocol,
+    Provenance,
+    Reading,
+    ScanFile,
+    Status,
+    Volume,
+)
+from petechia.volume.build import build
+from petechia.volume.checks import check_brain, check_content, require
+
+__all__ = ["Models", "dataset_files", "find_scans", "load_models", "read_scan", "refusal_outputs"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Models:
+    """What is loaded once and used for every scan."""
+
+    card: Card
+    anatomy: Network
+    detector: Network
+
+    @property
+    def weights_sha256(self) -> str:
+        """Identifies the weights in every output."""
+        return self.card.weights_sha256
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Seconds per stage of one scan."""
+
+    started_utc: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    cpu_start: float = field(default_factory=time.process_time)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def load_models(settings: DetectSettings, threads: int = limits.INFERENCE_THREADS) -> Models:
+    """Load, verify and compile a model. Raises EnvironmentFailure `no-model`, `weights-hash`, `no-runtime`."""
+    card = load_card(settings.model)
+    anatomy, detector = (
+        compile_network(read_weights(card, facts), facts.classes, threads) for facts in (card.anatomy, card.detector)
+    )
+    return Models(card, anatomy, detector)
+
+
+def read_scan(
+    scan: ScanFile, settings: DetectSettings, models: Models
+) -> tuple[Reading, tuple[OutputFile, ...]]:
+    """Read one scan. Raises Refusal where it cannot be analysed, EnvironmentFailure where nothing can."""
+    clock = _Clock()
+    with clock.stage("read"):
+        volume = build(read_series(scan, settings), settings)
+        findings = volume.findings + check_content(volume)
+        require(findings, scan.path)
+    with clock.stage("anatomy"):
+        anatomy = score(models.anatomy, prepare.for_anatomy(volume))
+        findings += check_brain(volume, anatomy)
+        require(findings, scan.path)
+        brain = prepare.brain_mask(anatomy)
+    with clock.stage("prepare"):
+        prepared = prepare.for_detector(volume, anatomy)
+    with clock.stage("detect"):
+        scores = score(models.detector, prepared)
+    with clock.stage("measure"):
+        candidates = find_candidates(scores, Calibration(*models.card.calibration))
+        places = learn_places(anatomy, brain, volume.sides_known)
+        lesions = measure_all(
+            candidates, _point(models.card, settings.operating_point), scores, volume, places
+        )
+    reading = _reading(volume, lesions, findings, _provenance(clock, settings, models.card, volume.sha256), settings)
+    with clock.stage("report"):
+        files = render(reading, volume, scan.bids, nearest_on_volume(brain, anatomy.affine_ras, volume))
+    return reading, files
+
+
+def refusal_outputs(
+    scan: ScanFile, settings: DetectSettings, error: PetechiaError
+) -> tuple[Reading, tuple[OutputFile, ...]]:
+    """What is written for a scan that was not analysed: a reading that says so and why, and no table."""
+    reason = Finding(error.code, Outcome.REFUSE, f"found {error.found}; need {error.need}. {error.remedy}")
+    reading = Reading(
+        name=scan.name,
+        status=Status.NOT_ANALYSED,
+        findings=(reason,),
+        protocol=Protocol(),
+        provenance=_provenance(_Clock(), settings, None, ""),
+        operating_point=settings.operating_point,
+    )
+    return reading, render(reading, None, scan.bids)
+
+
+def _reading(
+    volume: Volume,
+    lesions: tuple[Lesion, ...],
+    findings: tuple[Finding, ...],
+    provenance: Provenance,
+    settings: DetectSettings,
+) -> Reading:
+    count = sum(lesion.kind is LesionClass.CMB for lesion in lesions)
+    if len(lesions) > limits.MAX_CANDIDATES:
+        findings += (_too_many(len(lesions)),)
+    i, j, k = volume.voxels.shape
+    return Reading(
+        name=volume.name,
+        status=Status.ANALYSED,
+        findings=findings,
+        protocol=volume.protocol,
+        provenance=provenance,
+        lesions=lesions,
+        count=count,
+        count_interval_90=count_interval_90(np.array([lesion.probability for lesion in lesions]), count),
+        geometry=Geometry(
+            (i, j, k), geometry.spacing_mm(volume.affine_ras), geometry.axis_codes(volume.affine_ras), volume.sides_known
+        ),
+        operating_point=settings.operating_point,
+    )
+
+
+def _too_many(found: int) -> Finding:
+    return Finding(
+        "outside-tested-range",
+        Outcome.WARN,
+        f"found {found} findings; need at most {limits.MAX_CANDIDATES}. The list is complete, its figures untested.",
+    )
+
+
+def _provenance(clock: _Clock, settings: DetectSettings, card: Card | None, input_sha256: str) -> Provenance:
+    return Provenance(
+        version=__version__,
+        model=f"{card.name} {card.version}" if card else settings.model,
+        weights_sha256=card.weights_sha256 if card else "",
+        input_sha256=input_sha256,
+        settings=asdict(settings),
+        started_utc=clock.started_utc,
+        seconds=clock.seconds,
+        cpu_seconds=round(time.process_time() - clock.cpu_start, 2),
+    )
+
+
+def _point(card: Card, name: str) -> OperatingPoint:
+    for known, definite, possible in card.points:
+        if known == name:
+            return OperatingPoint(definite, possible)
+    raise ValueError(f"{card.name} has no operating point {name!r}")
