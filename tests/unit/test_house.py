@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -245,13 +244,14 @@ def test_every_data_file_is_packed() -> None:
     """A file beside the code that no package-data pattern names would be missing from the wheel."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]["petechia"]
-    names = [
-        path.relative_to(PACKAGE).as_posix()
+    packed = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
+    data = [
+        path
         for path in sorted(PACKAGE.rglob("*"))
         if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts and path.name[0] != "."
     ]
-    assert "py.typed" in names
-    assert [name for name in names if not any(fnmatch(name, pattern) for pattern in patterns)] == []
+    assert PACKAGE / "py.typed" in data
+    assert [relative(path) for path in data if path not in packed] == []
 
 
 # -- words ---------------------------------------------------------------------------------------------------
