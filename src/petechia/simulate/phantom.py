@@ -33,7 +33,11 @@ def procedural_head(seed: int) -> HeadLabels:
     """
     if seed < 0:
         raise UsageError(
-            "bad-seed", "procedural head", found=f"seed {seed}", need="0 or more", remedy="Choose another seed."
+            "bad-seed",
+            "procedural head",
+            found=f"seed {seed}",
+            need="0 or more",
+            remedy="Choose another seed.",
         )
     shape = draw_shape(seed)
     canvas = pg.make_canvas(shape)

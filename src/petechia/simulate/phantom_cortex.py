@@ -45,7 +45,9 @@ def cerebral_hull(x: Array, y: Array, z: Array) -> Array:
     """Both hemispheres as one smooth body without sulci, frames as in the template."""
     lateral = np.abs(x)
     main = vault(x, y, z, 0.0)
-    base = pg.table(y, (-60, -45, -36, -30, -16, 4, 12, 30, 60), (-30, -24, -12, -13, -14, -15, -19, -21.5, -17))
+    base = pg.table(
+        y, (-60, -45, -36, -30, -16, 4, 12, 30, 60), (-30, -24, -12, -13, -14, -15, -19, -21.5, -17)
+    )
     base = base + np.where(y > 8, 0.003, 0.0) * lateral * lateral
     main = np.maximum(main, (base - z) * 0.95)
     temporal = temporal_lobe(lateral, y, z)
@@ -142,12 +144,15 @@ def hang_curtains(foot: Array, shape: HeadShape) -> tuple[Array, Array]:
     Each round carries the pattern in along the normals, saturates it and filters it again, as a
     reaction-diffusion pattern settles on a surface (Turing 1952): stripes of even spacing stand upright.
     """
-    pattern = pg.band_noise(foot.shape[1:], [shape.seed, 12], shape.gyrus_mm, 0.2)
-    for _ in range(6):
+    pattern = pg.band_noise(foot.shape[1:], [shape.seed, 12], shape.gyrus_mm, 0.28)
+    for _ in range(4):
         drape = ndimage.map_coordinates(pattern, foot, order=1, mode="nearest")
-        pattern = pg.band_pass(np.tanh(drape * 1.8), shape.gyrus_mm, 0.2)
-    wander = pg.band_noise(foot.shape[1:], [shape.seed, 11], 26.0, 0.4) * 0.6
-    drape = ndimage.map_coordinates(pattern, foot + wander, order=2, mode="nearest", prefilter=False)
+        pattern = pg.band_pass(np.tanh(drape * 1.8), shape.gyrus_mm, 0.28)
+    # Curtains wave as they fall: a shift that differs along the normal, in coarse voxels.
+    wander = [pg.band_noise(foot.shape[1:], [shape.seed, 11, axis], 21.0, 0.35) * 0.9 for axis in range(3)]
+    drape = ndimage.map_coordinates(
+        pattern, foot + np.stack(wander), order=2, mode="nearest", prefilter=False
+    )
     slope = np.sqrt(sum(np.square(g) for g in np.gradient(drape, pg.COARSE_MM)))
     wave = 2 * np.pi / shape.gyrus_mm
     curtain: Array = np.arctan2(drape, slope / wave) / wave
@@ -165,7 +170,9 @@ def sylvian(x: Array, y: Array, z: Array) -> Array:
     across = across + 0.2 * (x - 39) + 1.5 * np.sin(x / 4)
     a = (y - INSULA_YZ[0]) * dy + (z - INSULA_YZ[1]) * dz
     b = (z - INSULA_YZ[1]) * dy - (y - INSULA_YZ[0]) * dz
-    floor = 39.5 - 0.0075 * a * a - 0.010 * b * b + 0.8 * np.sin(a / 2.6)  # x of the insula's surface: a dome of short gyri
+    floor = (
+        39.5 - 0.0075 * a * a - 0.010 * b * b + 0.8 * np.sin(a / 2.6)
+    )  # x of the insula's surface: a dome of short gyri
     beyond = np.maximum(np.maximum(along - length, -4 - along), 0)
     stem = np.where(along < 16, floor - (16 - along) * 0.9, floor)
     lips = np.sqrt(across**2 + np.maximum(stem - x, 0) ** 2 + beyond**2)
@@ -185,12 +192,11 @@ def pial_distance(canvas: Canvas, shape: HeadShape, box: Slices, folds: Folds) -
     banks = np.hypot(pg.raise_field(folds.curtain), below) - shape.sulcus_mm / 2
     inside = np.minimum(-hull, banks)
     for side in (-1, 1):
-        low, high = ((20, -56, -34), (72, 40, 32))
-        corners = np.sort(np.array([low, high]) * (side, 1, 1), axis=0)
-        part = pg.box_of(canvas, tuple(corners[0]), tuple(corners[1]))
-        part = tuple(
-            slice(max(p.start, b.start), min(p.stop, b.stop)) for p, b in zip(part, box, strict=True)
+        around = pg.side_box(canvas, (20, -56, -34), (72, 40, 32), side)
+        i, j, k = (
+            slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(around, box, strict=True)
         )
+        part = (i, j, k)
         view = tuple(slice(p.start - b.start, p.stop - b.start) for p, b in zip(part, box, strict=True))
         distance = sylvian(*pg.coordinates(canvas, part, side)) - (0.5 * shape.sulcus_mm + 0.2)
         inside[view] = np.minimum(inside[view], distance)
@@ -249,7 +255,9 @@ def paint_cerebellum(canvas: Canvas, shape: HeadShape) -> None:
     sheet = np.floor(phase)
     spacing = radius * (2 * np.pi / 36)
     gap = (np.abs(phase - sheet - 0.5)) * spacing  # mm to the nearest fissure between folia
-    depths = np.random.default_rng([shape.seed, 22]).choice((3.0, 6.0, 10.0, 16.0), 64, p=(0.3, 0.35, 0.2, 0.15))
+    depths = np.random.default_rng([shape.seed, 22]).choice(
+        (3.0, 6.0, 10.0, 16.0), 64, p=(0.3, 0.35, 0.2, 0.15)
+    )
     depth = np.where(spacing > 3.6, depths[sheet.astype(np.int32) % 64], -9).astype(np.float32)
     banks = np.hypot(gap, np.maximum(-hull - depth, 0)) - (0.25 + 0.35 * shape.atrophy)
     inside = np.minimum(-hull, banks)
@@ -257,7 +265,7 @@ def paint_cerebellum(canvas: Canvas, shape: HeadShape) -> None:
     body = (inside > 0) & (view == CSF)
     # Folia are finer than a voxel: the ribbon stands for their packed cortex, thicker than one sheet of it.
     blade = (spacing / 2 - gap < 1.0) & (-hull > 4.5) & (np.mod(sheet, 2) == 0)
-    white = body & (((-hull > 11.0) & (banks > 1.8)) | blade) & (np.abs(x) < 46)
+    white = keep_bodies(body & (((-hull > 11.0) & (banks > 1.8)) | blade) & (np.abs(x) < 46), 500)
     left = x < 0
     view[body] = np.where(left, 8, 47)[body]
     view[white] = np.where(left, 7, 46)[white]

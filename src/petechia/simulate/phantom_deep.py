@@ -1,6 +1,7 @@
 """What lies within the procedural brain: callosum, ventricles, nuclei, brainstem, cisterns.
 
-Places and sizes are millimetres from the anterior commissure after Talairach & Tournoux 1988 and Duvernoy 1999.
+Places and sizes are millimetres from the anterior commissure, after
+Talairach & Tournoux 1988 and Duvernoy 1999.
 """
 
 from __future__ import annotations
@@ -15,20 +16,24 @@ from petechia.simulate.phantom_shape import HeadShape
 CEREBRAL = (2, 3, 41, 42)
 CEREBRAL_OR_CSF = (*CEREBRAL, CSF)
 
+Path = tuple[tuple[Point, float], ...]
+
 # Right lateral ventricle: centre line and radius, front horn -> body -> atrium -> occipital horn.
-VENTRICLE: tuple[tuple[Point, float], ...] = (
+VENTRICLE: Path = (
     ((15, 32, 4), 2.6), ((9, 22, 9), 4.8), ((7, 8, 15), 5.0), ((8.5, -8, 19.5), 4.5), ((15, -24, 21), 4.6),
     ((22, -36, 16), 5.6), ((25, -46, 10), 5.8), ((24, -60, 7), 3.6), ((21, -72, 5), 1.8),
 )  # fmt: skip
-TEMPORAL_HORN: tuple[tuple[Point, float], ...] = (
-    ((27, -42, 8), 3.4), ((33, -34, -3), 2.1), ((34, -24, -12), 1.9), ((32, -14, -16), 2.0), ((29, -8, -17), 1.6),
+TEMPORAL_HORN: Path = (
+    ((27, -42, 8), 3.4), ((33, -34, -3), 2.1), ((34, -24, -12), 1.9), ((32, -14, -16), 2.0),
+    ((29, -8, -17), 1.6),
 )  # fmt: skip
-CAUDATE: tuple[tuple[Point, float], ...] = (
-    ((10.5, 19, 0), 4.6), ((12, 16, 7), 5.4), ((14, 8, 13), 4.6), ((16.5, -2, 18), 3.6), ((20, -14, 21), 2.6),
+CAUDATE: Path = (
+    ((11, 19, 0), 4.6), ((13, 16, 7), 5.4), ((15, 8, 13), 4.8), ((17.5, -2, 18), 3.8), ((21, -14, 21), 2.7),
     ((25, -26, 19), 1.9), ((30, -34, 10), 1.5),
 )  # fmt: skip
-HIPPOCAMPUS: tuple[tuple[Point, float], ...] = (
-    ((22, -11, -19), 5.4), ((26, -17, -17), 5.2), ((29, -25, -12), 4.3), ((29, -32, -6), 3.8), ((25, -38, 0), 3.0),
+HIPPOCAMPUS: Path = (
+    ((22, -11, -19), 5.4), ((26, -17, -17), 5.2), ((29, -25, -12), 4.3), ((29, -32, -6), 3.8),
+    ((25, -38, 0), 3.0),
 )  # fmt: skip
 # Brainstem by height z: midline y, half width, half depth.
 STEM_Z = (-82, -66, -58, -50, -45, -40, -32, -24, -20, -14, -8, -3)
@@ -62,7 +67,8 @@ def paint_callosum(canvas: Canvas) -> None:
 
         def arc(x: Array, y: Array, z: Array, side: int = side) -> Array:
             band = pg.tube(np.zeros_like(y), y, z, points, CALLOSUM_MM)
-            return np.maximum(band, np.maximum(-side * x, np.abs(x) - 13))
+            sheet: Array = np.maximum(band, np.maximum(-side * x, np.abs(x) - 13))
+            return sheet
 
         pg.paint(canvas, bounds, code, arc, CEREBRAL_OR_CSF)
 
@@ -87,7 +93,9 @@ def paint_diencephalon(canvas: Canvas, shape: HeadShape) -> None:
         canvas,
         ((0, -38, -8), (26, 4, 20)),
         (10, 49),
-        lambda x, y, z: np.maximum(_turned(x, y, z, (11.5, -18, 6.5), (9.6 * k, 16 * k, 10.4 * k), 0.35), 0.6 - x),
+        lambda x, y, z: np.maximum(
+            _turned(x, y, z, (11.5, -18, 6.5), (9.6 * k, 16 * k, 10.4 * k), 0.35), 0.6 - x
+        ),
         (*CEREBRAL_OR_CSF, 28, 60),
     )
 
@@ -106,8 +114,9 @@ def paint_nuclei(canvas: Canvas, shape: HeadShape) -> None:
 
     def lens(x: Array, y: Array, z: Array) -> Array:
         # A shell that leans outwards behind: its lateral face follows the insula.
-        bow = x - 0.006 * np.square(y - 1) * -1
-        return _turned(bow, y, z, (26.5, 1, 2), (5.4 * k, 18.5 * k, 12.5 * k), 0.2)
+        return _turned(
+            x + np.float32(0.006) * np.square(y - 1), y, z, (26.5, 1, 2), (5.4 * k, 18.5 * k, 12.5 * k), 0.2
+        )
 
     pg.paint_pair(canvas, ((12, -24, -16), (36, 26, 20)), (12, 51), lens, only)
     pg.paint_pair(
@@ -131,33 +140,13 @@ def paint_nuclei(canvas: Canvas, shape: HeadShape) -> None:
 
 def paint_ventricles(canvas: Canvas, shape: HeadShape) -> None:
     """Lateral ventricles with their choroid plexus, third ventricle; the fourth comes with the brainstem."""
-    only = (*CEREBRAL, 11, 50, 10, 49, 12, 51, 13, 52, 28, 60)
     for side, codes in ((-1, (4, 5, 136)), (1, (43, 44, 163))):
         factor = shape.ventricle * (shape.ventricle_left if side < 0 else 1.0)
-        for code, path in ((codes[1], TEMPORAL_HORN), (codes[0], VENTRICLE)):
-            points = [(side * p[0], p[1], p[2]) for p, _ in path]
-            radii = [r * factor for _, r in path]
-
-            def horn(
-                x: Array,
-                y: Array,
-                z: Array,
-                points: list[Point] = points,
-                radii: list[float] = radii,
-                side: int = side,
-            ) -> Array:
-                return np.maximum(pg.tube(x, y, z, points, radii), 0.6 - side * x)
-
-            pg.paint(canvas, pg.bounds_of(points, radii), code, horn, only)
+        _paint_horn(canvas, TEMPORAL_HORN, side, factor, codes[1])
+        _paint_horn(canvas, VENTRICLE, side, factor, codes[0])
         plexus: list[Point] = [(side * 17, -28, 19.5), (side * 24, -42, 9), (side * 28, -40, 4)]
         thin = [1.2, 2.4 * factor, 1.4]
-        pg.paint(
-            canvas,
-            pg.bounds_of(plexus, thin),
-            codes[2],
-            lambda x, y, z, p=plexus, r=thin: pg.tube(x, y, z, p, r),
-            (codes[0], codes[1]),
-        )
+        pg.paint_tube(canvas, plexus, thin, codes[2], (codes[0], codes[1]))
     width = 1.1 + 1.1 * shape.ventricle
     pg.paint(
         canvas,
@@ -166,6 +155,22 @@ def paint_ventricles(canvas: Canvas, shape: HeadShape) -> None:
         lambda x, y, z: pg.ellipsoid(x, y, z, (0, -10, 0), (width, 14.5, 11)),
         (*CEREBRAL, 10, 49, 28, 60),
     )
+
+
+def _paint_horn(canvas: Canvas, path: Path, side: int, factor: float, code: int) -> None:
+    """One ventricular horn: two tubes joined, so that its section is a wing that leans outwards."""
+    radii = [r * factor for _, r in path]
+    inner = [(side * (p[0] - 0.3 * r), p[1], p[2] - 0.45 * r) for (p, _), r in zip(path, radii, strict=True)]
+    outer = [(side * (p[0] + 0.45 * r), p[1], p[2] + 0.5 * r) for (p, _), r in zip(path, radii, strict=True)]
+    slim = [0.78 * r for r in radii]
+
+    def wing(x: Array, y: Array, z: Array) -> Array:
+        both = pg.round_union(pg.tube(x, y, z, inner, slim), pg.tube(x, y, z, outer, slim), 3)
+        horn: Array = np.maximum(both, 0.6 - side * x)
+        return horn
+
+    only = (*CEREBRAL, 11, 50, 10, 49, 12, 51, 13, 52, 28, 60)
+    pg.paint(canvas, pg.bounds_of(inner + outer, slim + slim), code, wing, only)
 
 
 def paint_medial_temporal(canvas: Canvas, shape: HeadShape) -> None:
@@ -193,7 +198,7 @@ def stem_distance(x: Array, y: Array, z: Array) -> Array:
 
 
 def paint_brainstem(canvas: Canvas, shape: HeadShape) -> None:
-    """Peduncles (7/46), brainstem (16), cord (512), fourth ventricle (15) and the fossa between the peduncles."""
+    """Peduncles (7/46), brainstem (16), fourth ventricle (15), and the fossa between the peduncles."""
     only = (CSF, 2, 3, 41, 42, 7, 8, 46, 47, 17, 53)
     arm: list[Point] = [(9, -31, -33), (18, -40, -33), (22, -55, -35)]
     thick = [7.0, 6.0, 7.0]

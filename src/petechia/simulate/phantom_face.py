@@ -126,7 +126,9 @@ def _paint_nose(canvas: Canvas, shape: HeadShape) -> None:
     septa = np.minimum(np.abs(np.mod(y + 3 * swirl, 9) - 4.5), np.abs(np.mod(z, 8) - 4)) < 0.5
     view[open_to & (cells < 0) & ~septa & (np.abs(x) > 0.8)] = AIR
     points, radii = [p for p, _ in PHARYNX], [r for _, r in PHARYNX]
-    pg.paint(canvas, pg.bounds_of(points, radii), AIR, lambda x, y, z: pg.tube(x, y, z, points, radii), TISSUE)
+    pg.paint(
+        canvas, pg.bounds_of(points, radii), AIR, lambda x, y, z: pg.tube(x, y, z, points, radii), TISSUE
+    )
 
 
 def _paint_sphenoid(canvas: Canvas, shape: HeadShape) -> None:
@@ -143,7 +145,7 @@ def _paint_sphenoid(canvas: Canvas, shape: HeadShape) -> None:
         canvas,
         ((0, -2, -44), (20, 32, -22)),
         (AIR, AIR),
-        lambda x, y, z: np.maximum(pg.ellipsoid(x, y, z, (7, 16, -33), (8.5 * k, 12 * k, 8.5 * k)), 0.8 - x),
+        lambda x, y, z: np.maximum(pg.ellipsoid(x, y, z, (8, 16, -33), (9.5 * k, 13 * k, 9 * k)), 0.8 - x),
         TISSUE,
     )
     pg.paint(
@@ -158,10 +160,10 @@ def _paint_sphenoid(canvas: Canvas, shape: HeadShape) -> None:
 def _paint_ear(canvas: Canvas, shape: HeadShape) -> None:
     """Mastoid with its cells, middle ear, ear canal."""
     for side in (-1, 1):
-        corners = np.sort(np.array([(38, -56, -68), (74, -16, -28)]) * (side, 1, 1), axis=0)
+        corners = np.sort(np.array([(38, -56, -68), (74, -14, -26)]) * (side, 1, 1), axis=0)
         box = pg.box_of(canvas, tuple(corners[0]), tuple(corners[1]))
         x, y, z = pg.coordinates(canvas, box, side)
-        mastoid = pg.ellipsoid(x, y, z, (57, -36, -48), (11, 15, 18))
+        mastoid = pg.ellipsoid(x, y, z, (57, -36, -47), (12, 17, 18))
         view = canvas.labels[box]
         view[(mastoid < 0) & (view == SOFT)] = BONE
         cells = pg.grain(box, [shape.seed, 42, 1 + side], 1.1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ Distance = Callable[[Array, Array, Array], Array]
 SHAPE = (200, 240, 224)  # voxels of 1 mm
 ORIGIN = (100, 126, 122)  # voxel of the anterior commissure
 COARSE_MM = 2.0
-WARP_WAVELENGTH_MM = 90.0
+WARP_WAVELENGTH_MM = 105.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,10 +136,9 @@ def paint(
 ) -> None:
     """Give a code to the voxels inside a shape; `only` limits it to voxels that carry one of these codes.
 
-    bounds: two template corners that hold the shape; distance(x, y, z) -> mm, negative inside.
+    bounds: two template corners, low and high, that hold the shape; distance(x, y, z) -> mm, negative inside.
     """
-    low, high = np.minimum(bounds[0], bounds[1]), np.maximum(bounds[0], bounds[1])
-    box = box_of(canvas, (low[0], low[1], low[2]), (high[0], high[1], high[2]))
+    box = box_of(canvas, *bounds)
     x, y, z = coordinates(canvas, box)
     inside = distance(x, y, z) < 0
     view = canvas.labels[box]
@@ -160,6 +160,20 @@ def paint_pair(
     paint(canvas, bounds, codes[1], distance, only)
 
 
+def paint_tube(
+    canvas: Canvas, points: Sequence[Point], radii: Sequence[float], code: int, only: tuple[int, ...] = ()
+) -> None:
+    """Paint a tube along a polyline."""
+    paint(canvas, bounds_of(points, radii), code, lambda x, y, z: tube(x, y, z, points, radii), only)
+
+
+def side_box(canvas: Canvas, low: Point, high: Point, side: int) -> Slices:
+    """The voxels between two corners given for the right; side -1 takes the left."""
+    if side > 0:
+        return box_of(canvas, low, high)
+    return box_of(canvas, (-high[0], low[1], low[2]), (-low[0], high[1], high[2]))
+
+
 def ellipsoid(x: Array, y: Array, z: Array, centre: Point, radii: Point) -> Array:
     """Signed distance to an ellipsoid, first order: exact on the surface and for spheres."""
     px, py, pz = (x - centre[0]) / radii[0], (y - centre[1]) / radii[1], (z - centre[2]) / radii[2]
@@ -173,9 +187,7 @@ def ellipsoid(x: Array, y: Array, z: Array, centre: Point, radii: Point) -> Arra
 def tube(x: Array, y: Array, z: Array, points: Sequence[Point], radii: Sequence[float]) -> Array:
     """Signed distance to a tube along a polyline whose radius changes linearly between the points."""
     best: Array | None = None
-    for (a, b), (ra, rb) in zip(
-        zip(points[:-1], points[1:], strict=True), zip(radii[:-1], radii[1:], strict=True), strict=True
-    ):
+    for (a, b), (ra, rb) in zip(pairwise(points), pairwise(radii), strict=True):
         dx, dy, dz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
         length = dx * dx + dy * dy + dz * dz
         px, py, pz = x - a[0], y - a[1], z - a[2]

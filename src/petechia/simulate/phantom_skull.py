@@ -45,7 +45,7 @@ def make_shells(canvas: Canvas, shape: HeadShape) -> Shells:
 
 def cranial_cavity(x: Array, y: Array, z: Array, shape: HeadShape) -> Array:
     """The space inside the skull: the brain's hull with its cisterns, three fossae below."""
-    gap = 2.4 + 1.6 * shape.atrophy
+    gap = 1.9 + 1.7 * shape.atrophy
     lateral = np.abs(x)
     main = cortex.vault(x, y, z, gap)
     floor = pg.table(y, (-36, -26, -22, -4, 8, 30, 60, 80), (-90, -62, -60, -28, -22.5, -23.5, -18.5, -10))

@@ -110,7 +110,7 @@ def load(path: Path) -> Example:
 class PatchOptions:
     """How detector patches are drawn."""
 
-    size: int = 96
+    size: int = 80  # 64 mm: a lesion and what it must be told apart from
     near_lesion: float = 0.55  # share of patches around a microbleed
     near_mimic: float = 0.2  # around a calcification
     strip_skull: float = 0.15

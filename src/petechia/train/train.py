@@ -100,7 +100,8 @@ def ensure_examples(settings: TrainSettings, report: Report) -> list[Example]:
     folder = settings.out / "examples"
     for pair in range(settings.scans // 2):
         head = settings.heads[pair % len(settings.heads)]
-        if all((folder / f"{head}_{pair}_{contrast}.npz").exists() for contrast in ("swi", "gre")):
+        seed = 1_000_000 * settings.seed + pair
+        if all((folder / f"{head}_{seed}_{contrast}.npz").exists() for contrast in ("swi", "gre")):
             continue
         path = settings.anatomy / f"{head}.nii.gz"
         if not path.exists():
@@ -108,7 +109,6 @@ def ensure_examples(settings: TrainSettings, report: Report) -> list[Example]:
                 "no-anatomy", path, found="no such label map", need="a folder of FreeSurfer label maps at 1 mm",
                 remedy="Give it with --anatomy.",
             )  # fmt: skip
-        seed = 1_000_000 * settings.seed + pair
         for example in data.make_examples(load_head(path), seed, torch.device(settings.device)):
             data.save(example, folder)
         report(f"simulated {2 * pair + 2}/{settings.scans} scans")
@@ -118,7 +118,7 @@ def ensure_examples(settings: TrainSettings, report: Report) -> list[Example]:
 def detector_batches(
     examples: list[Example], settings: TrainSettings, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Patches of 96 voxels, most of them around a lesion or a mimic."""
+    """Patches of 80 voxels, most of them around a lesion or a mimic."""
     return data.patches(examples, settings.batch, PatchOptions(), rng)
 
 

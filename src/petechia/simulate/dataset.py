@@ -1,0 +1,214 @@
+"""Simulated scans as a BIDS dataset, their truth as a derivative of it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+
+from petechia import __version__
+from petechia.errors import UsageError
+from petechia.simulate import anatomy, qsm
+from petechia.simulate.anatomy import HeadLabels
+from petechia.simulate.head import HeadModel, HeadOptions, build_head
+from petechia.simulate.phantom import procedural_head
+from petechia.simulate.plant import PlantOptions
+from petechia.simulate.protocol import ScanProtocol, draw_protocol
+from petechia.simulate.scan import SimulatedScan, simulate_scan
+from petechia.store.files import write_file
+from petechia.types import DISCLAIMER, AnyArray, FloatArray, Region, Side
+
+Progress = Callable[[int, int], None]  # done, of
+
+TRUTH_COLUMNS = (
+    "id", "x_mm", "y_mm", "z_mm", "probability", "class", "diameter_mm", "volume_mm3", "region", "side",
+    "contrast", "kind", "chi_ppm", "radius_mm", "cnr",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetOptions:
+    """What to simulate."""
+
+    n: int = 1  # subjects
+    seed: int = 0
+    anatomy: Path | None = None  # folder of label maps; None: procedural heads
+    heads: tuple[str, ...] = ()  # of that folder, such as head_13; none: all of them
+    contrasts: tuple[str, ...] = ("swi",)  # taken in turn over subjects where `alternate`, else all for each
+    alternate: bool = False
+    lesion_free_fraction: float = 1 / 3
+    microbleeds: int | None = None  # fixed count; None: drawn from the priors
+    device: str = "cpu"
+    parts: bool = True  # write magnitude, phase and QSM beside the SWI
+
+
+def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> None:
+    """Simulate `n` subjects under `out`. Raises UsageError `no-anatomy`, `output-path`; store's failures."""
+    heads = _heads(options)
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(
+            "output-path", out, found="a folder that is not empty", need="a new or empty folder",
+            remedy="Choose another -o.",
+        )  # fmt: skip
+    _write_front(out)
+    participants = []
+    for index in range(options.n):
+        subject = f"sub-{index + 1:04d}"
+        participants.append(subject)
+        write_subject(out, subject, heads[index % len(heads)], index, options)
+        progress(index + 1, options.n)
+    write_file(out / "participants.tsv", ("participant_id\n" + "\n".join(participants) + "\n").encode())
+
+
+def write_subject(
+    out: Path, subject: str, head: Path | None, index: int, options: DatasetOptions
+) -> None:
+    """Simulate one subject; each subject has its own seed, so any one can be made again alone."""
+    seed = options.seed * 100_003 + index
+    labels = anatomy.load_head(head) if head else procedural_head(seed)
+    model = _model(labels, seed, options)
+    contrasts = (
+        (options.contrasts[index % len(options.contrasts)],) if options.alternate else options.contrasts
+    )
+    rng = np.random.default_rng([seed, 4])
+    for contrast in contrasts:
+        scan = simulate_scan(model, draw_protocol(contrast, rng), seed)
+        _write_scan(out, subject, scan, options)
+
+
+def _model(labels: HeadLabels, seed: int, options: DatasetOptions) -> HeadModel:
+    plant = PlantOptions(microbleeds=options.microbleeds, lesion_free_fraction=options.lesion_free_fraction)
+    return build_head(labels, HeadOptions(plant=plant), seed, torch.device(options.device))
+
+
+def _heads(options: DatasetOptions) -> list[Path | None]:
+    """Label maps in name order; [None] stands for procedural heads."""
+    if options.anatomy is None:
+        return [None]
+    found = sorted(options.anatomy.glob("*.nii.gz"))
+    chosen: list[Path | None] = [
+        path for path in found if not options.heads or path.name.removesuffix(".nii.gz") in options.heads
+    ]
+    if not chosen:
+        raise UsageError(
+            "no-anatomy", options.anatomy, found="no such label maps (*.nii.gz)",
+            need="a folder of FreeSurfer label maps at 1 mm", remedy="Leave --anatomy away for procedural heads.",
+        )  # fmt: skip
+    return chosen
+
+
+def _write_front(out: Path) -> None:
+    """dataset_description.json, README and .bidsignore of the dataset and of its truth."""
+    generated = [{"Name": "petechia simulate", "Version": __version__, "Description": DISCLAIMER}]
+    common = {"BIDSVersion": "1.10.0", "License": "CC0", "Authors": ["petechia simulate", "a random seed"]}
+    raw = {"Name": "Simulated susceptibility scans", "DatasetType": "raw", "GeneratedBy": generated}
+    truth = {
+        "Name": "What was planted in the simulated scans",
+        "DatasetType": "derivative",
+        "GeneratedBy": generated,
+        "SourceDatasets": [{"URL": "../.."}],
+    }
+    readme = (
+        "Simulated scans. No person was scanned. Microbleeds and their mimics were planted as susceptibility;\n"
+        "what was planted, and how visible it is, stands in derivatives/truth.\n"
+        f"{DISCLAIMER}\n"
+    )
+    write_file(out / "dataset_description.json", _json(raw | common))
+    write_file(out / "README", readme.encode())
+    write_file(out / ".bidsignore", b"derivatives/\n")
+    write_file(out / "derivatives" / "truth" / "dataset_description.json", _json(truth | common))
+    write_file(out / "derivatives" / "truth" / ".bidsignore", b"*_lesions.tsv\n*_lesions.json\n")
+    write_file(out / "derivatives" / "truth" / "README", readme.encode())
+
+
+def _write_scan(out: Path, subject: str, scan: SimulatedScan, options: DatasetOptions) -> None:
+    protocol = scan.protocol
+    stem = f"{subject}_acq-{protocol.contrast}"
+    folder = out / subject / "anat"
+    facts = _sidecar(protocol)
+    images: list[tuple[str, AnyArray, dict[str, object]]] = [
+        (f"{stem}_T2starw", _stored(scan.image), facts),
+    ]
+    if options.parts and protocol.contrast == "swi":
+        images += [
+            (f"{stem}_part-mag_T2starw", _stored(scan.magnitude), facts),
+            (f"{stem}_part-phase_T2starw", scan.phase.astype(np.float32), facts | {"Units": "rad"}),
+            (f"{stem}_Chimap", _chi(scan), facts | {"Units": "ppm"}),
+        ]
+    for name, voxels, sidecar in images:
+        write_file(folder / f"{name}.nii.gz", _nifti(voxels, scan.affine_ras))
+        write_file(folder / f"{name}.json", _json(sidecar))
+    truth = out / "derivatives" / "truth" / subject / "anat"
+    write_file(truth / f"{stem}_lesions.tsv", truth_table(scan).encode())
+
+
+def truth_table(scan: SimulatedScan) -> str:
+    """The planted lesions as a table; the first columns are those of `petechia detect`."""
+    lines = ["\t".join(TRUTH_COLUMNS)]
+    for number, lesion in enumerate(scan.lesions, start=1):
+        item = lesion.planted
+        x, y, z = lesion.centre_ras_mm
+        name = "cmb" if item.kind == "microbleed" else item.kind
+        region = item.region.value if item.region is not Region.UNKNOWN else "n/a"
+        side = item.side.value if item.side is not Side.UNKNOWN else "n/a"
+        lines.append(
+            f"{number}\t{x:.2f}\t{y:.2f}\t{z:.2f}\t1\t{name}\t{2 * item.radius_mm:.2f}"
+            f"\t{4 / 3 * np.pi * item.radius_mm**3:.2f}\t{region}\t{side}\t{lesion.cnr:.2f}"
+            f"\t{item.kind}\t{item.chi_ppm:.3f}\t{item.radius_mm:.2f}\t{lesion.cnr:.2f}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _chi(scan: SimulatedScan) -> AnyArray:
+    """QSM of the scan's own noisy phase inside the brain, float32 ppm."""
+    protocol = scan.protocol
+    spacing = np.linalg.norm(scan.affine_ras[:3, :3], axis=0)
+    chi = qsm.susceptibility(
+        torch.from_numpy(protocol.phase_sign * scan.phase),
+        torch.from_numpy(scan.regions > 0),
+        (float(spacing[0]), float(spacing[1]), float(spacing[2])),
+        qsm.FieldFacts(
+            protocol.field_strength_t, protocol.echo_times_s[-1], qsm.b0_in_image(scan.affine_ras)
+        ),
+    )
+    return chi.numpy().astype(np.float32)
+
+
+def _sidecar(protocol: ScanProtocol) -> dict[str, object]:
+    return {
+        "MagneticFieldStrength": protocol.field_strength_t,
+        "EchoTime": protocol.echo_times_s[-1],
+        "SliceThickness": protocol.voxel_mm[2],
+        "Manufacturer": "petechia simulate",
+        "MRAcquisitionType": protocol.readout.upper(),
+        "Simulated": True,
+        "SimulatedProtocol": asdict(protocol),
+    }
+
+
+def _stored(image: FloatArray) -> AnyArray:
+    """As a scanner stores it: 12-bit integers."""
+    top = float(np.percentile(image, 99.98))
+    return np.clip(np.rint(image / max(top, 1e-6) * 4095.0), 0, 4095).astype(np.int16)
+
+
+def _nifti(voxels: AnyArray, affine_ras: FloatArray) -> bytes:
+    image = nib.Nifti1Image(voxels, affine_ras)  # type: ignore[attr-defined]
+    image.set_qform(affine_ras, 1)
+    image.set_sform(affine_ras, 1)
+    image.header.set_xyzt_units("mm", "sec")
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0, compresslevel=4) as stream:
+        stream.write(image.to_bytes())
+    return packed.getvalue()
+
+
+def _json(content: dict[str, object]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
