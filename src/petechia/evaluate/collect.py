@@ -123,7 +123,7 @@ def find_truths(truth: Path) -> tuple[Path, dict[str, Path]]:
             _put(tables, path.name.removesuffix(TRUTH_SUFFIX), path)
     for path in sorted(folder.rglob("*.nii*")) if not tables else ():
         named = MASK_NAME.fullmatch(path.name)
-        if named and not _hidden(path, folder):
+        if named and not _hidden(path, folder) and not named[1].endswith(BIDS_STEM):  # readings are no truth
             _put(tables, entities(named[1] + "_mask"), path)
     if not tables:
         raise UsageError(

@@ -52,7 +52,7 @@ def folders(tmp_path):
             finding(90, 0.2, kind="vessel"),  # rightly called a vessel
         ],
         bids=True,
-        interval=[2, 4],
+        interval=[4, 6],
     )
     write_truth(truth, "sub-02_acq-gre", [lesion(0, diameter=2.2), lesion(50, kind="iron")], gre)
     write_reading(out, "sub-02_acq-gre", [finding(0, 0.95)], interval=[3, 5])
@@ -78,7 +78,7 @@ def test_pooled_figures(folders):
     # counted minus true: 5 rows - (3 visible + 1 ignored) = 1; 1 - 1 = 0; 1 - 0 = 1
     assert p.count_error.value == pytest.approx(2 / 3)
     assert p.count_error_absolute.value == pytest.approx(2 / 3)
-    assert p.count_in_interval.value == pytest.approx(2 / 3)  # 4 in [2, 4], 1 not in [3, 5], 0 in [0, 1]
+    assert p.count_in_interval.value == pytest.approx(2 / 3)  # 3 + 1 in [4, 6], 1 not in [3, 5], 0 in [0, 1]
 
 
 def test_every_interval_holds_its_value_and_the_seed_repeats_it(folders):
@@ -329,6 +329,13 @@ def test_masks_by_distance_and_by_touch(tmp_path):
     assert any("count as visible" in note for note in by_distance.notes)
     touch = evaluate(*folders, EvaluateOptions(rule="touch", resamples=5)).pooled
     assert (touch.lesions, touch.found, touch.false_positives) == (2, 1, 0)
+
+
+def test_readings_beside_the_true_masks_are_not_taken_for_truth(tmp_path):
+    out, truth = write_masks(tmp_path)
+    values = np.ones((40, 20, 20), np.uint8)
+    nibabel.Nifti1Image(values, np.eye(4)).to_filename(truth / "sub-1_desc-cmb_dseg.nii.gz")
+    assert evaluate(out, truth, FEW).pooled.lesions == 2
 
 
 def test_touch_needs_one_grid(tmp_path):
