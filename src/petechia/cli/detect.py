@@ -77,7 +77,7 @@ def detect(
     force
         Read again what is done and unchanged.
     """
-    from petechia import batch, pipeline
+    from petechia import batch
     from petechia.cli.progress import watching
     from petechia.store.place import check_root
     from petechia.types import DetectSettings
@@ -95,7 +95,7 @@ def detect(
     for refusal in refusals:
         complain(refusal.line)
     if any(scan.bids for scan in scans):
-        options = replace(options, root_files=pipeline.dataset_files())
+        options = replace(options, root_files=batch.dataset_files())
     with watching(out) as report:
         summary = batch.read_many(scans, out, settings, options, report)
     for result in summary.results:
@@ -138,13 +138,13 @@ def _found(
     inputs: tuple[Path, ...], labels: tuple[str, ...]
 ) -> tuple[tuple[ScanFile, ...], tuple[Refusal, ...]]:
     """The scans of all inputs, and the inputs refused as a whole. Nothing to read is never a success."""
-    from petechia import pipeline
+    from petechia import batch
 
     scans: list[ScanFile] = []
     refusals: list[Refusal] = []
     for given in inputs:
         try:
-            scans += pipeline.find_scans(given, labels)
+            scans += batch.find_scans(given, labels)
         except Refusal as refusal:
             refusals.append(refusal)
     if scans:

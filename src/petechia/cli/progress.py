@@ -23,22 +23,22 @@ def watching(out: Path) -> Iterator[Progress]:
     status, microbleeds, report. stderr carries the rest: the bar, refusals, notes.
     """
     results: list[ScanResult] = []
-    with _bar() if sys.stderr.isatty() else _no_bar() as advance:
+    try:
+        with _bar() if sys.stderr.isatty() else _no_bar() as advance:
 
-        def report(index: int, total: int, scan: ScanFile, result: ScanResult | None) -> None:
-            advance(index, total, scan, result)
-            if result is None:
-                return
-            results.append(result)
-            if result.text:
-                complain(plain(result.text))
-            if not sys.stdout.isatty():
-                say("\t".join(_cells(result)))
+            def report(index: int, total: int, scan: ScanFile, result: ScanResult | None) -> None:
+                advance(index, total, scan, result)
+                if result is None:
+                    return
+                results.append(result)
+                if result.text:
+                    complain(plain(result.text))
+                if not sys.stdout.isatty():
+                    say("\t".join(_cells(result)))
 
-        try:
             yield report
-        finally:
-            _close(results, out)
+    finally:
+        _close(results, out)
 
 
 def _close(results: list[ScanResult], out: Path) -> None:
@@ -84,7 +84,8 @@ def _bar() -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("starting", total=None)
 
         def advance(index: int, total: int, scan: ScanFile, result: ScanResult | None) -> None:

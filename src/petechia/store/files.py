@@ -219,17 +219,19 @@ def _stage_all(
 
 def _exchange(
     folder: Path,
-    outgoing: tuple[Stamp, tuple[tuple[str, str], ...]],
+    change: tuple[Stamp, tuple[tuple[str, str], ...]],
     staged: Sequence[tuple[Path, Path]],
     placed: list[Path],
     disk: Disk,
 ) -> None:
-    """Old reading out, new reading in. `placed` grows by each final name, just before it appears."""
-    stamp, old = outgoing
+    """Old reading out, new reading in. `placed` grows by each final name just before it changes."""
+    stamp, old = change
     intent, *files, manifest = staged
     disk.replace(str(intent[0]), str(intent[1]))
     _fsync_folder(folder, disk)
-    for path in [manifest_path(folder, stamp.name), *(folder / name for name, _ in old)]:
+    outgoing = [manifest_path(folder, stamp.name), *(folder / name for name, _ in old)]
+    placed.extend(outgoing)  # from here on there is no way back to the old reading
+    for path in outgoing:
         with suppress(FileNotFoundError):
             disk.unlink(str(path))
     _fsync_folder(folder, disk)

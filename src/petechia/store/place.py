@@ -27,7 +27,7 @@ def check_root(out: Path, inputs: Sequence[Path]) -> None:
     ========================== ====================================
     `out` is                   then
     ========================== ====================================
-    a file                     `output-path`
+    a file, or within one      `output-path`
     an input folder            `output-path`
     inside an input folder     `output-path`
     around an input folder     `output-path`
@@ -38,8 +38,9 @@ def check_root(out: Path, inputs: Sequence[Path]) -> None:
     """
     with told(out):
         root = out.resolve()
-        if os.path.lexists(out) and not root.is_dir():
-            raise _refused(out, "a file", "a folder")
+        there = next(path for path in [root, *root.parents] if os.path.lexists(path))
+        if not there.is_dir() or (out.is_symlink() and not out.is_dir()):
+            raise _refused(out, "a file" if there == root else f"a file at {there}", "a folder")
         for given in inputs:
             data = given.resolve()
             if not data.is_dir():
