@@ -12,8 +12,8 @@ from petechia.batch.run import (
     read_many,
 )
 from petechia.batch.worker import Reader, ReaderFactory, path_reader
-from petechia.report.dataset import dataset_files
 from petechia.scan.choose import find_scans
+from petechia.types import OutputFile
 
 __all__ = [
     "EXIT_CODES",
@@ -28,3 +28,10 @@ __all__ = [
     "path_reader",
     "read_many",
 ]
+
+
+def dataset_files() -> tuple[OutputFile, ...]:
+    """What the root of a BIDS derivative needs; for BatchOptions.root_files."""
+    from petechia.report.dataset import dataset_files as files  # late: it brings the whole station
+
+    return files()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -96,7 +95,8 @@ def _write(out: Path, files: tuple[OutputFile, ...]) -> None:
     from petechia.store.files import commit
     from petechia.store.lock import hold
     from petechia.store.manifest import Stamp
+    from petechia.store.resume import content_key
 
-    key = hashlib.sha256(b"".join(file.content for file in files)).hexdigest()
+    key = content_key(b"".join(file.content for file in files))
     with hold(out):
         commit(out, files, Stamp("evaluation", key))

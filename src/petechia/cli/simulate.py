@@ -21,6 +21,9 @@ def simulate(
     anatomy: Path | None = None,
     seed: int = 0,
     contrast: Literal["swi", "gre", "both"] = "both",
+    alternate: Annotated[bool, Parameter(negative=())] = False,
+    heads: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    microbleeds: int | None = None,
     lesion_free_fraction: float = 1 / 3,
     device: str = "cpu",
 ) -> int:
@@ -54,12 +57,18 @@ def simulate(
         First random seed.
     contrast
         Which scans each head gets.
+    alternate
+        With --contrast both: heads get an SWI and a GRE in turn, not each both.
+    heads
+        Only these heads of the anatomy folder, by name without suffix.
+    microbleeds
+        Exactly so many in each head with any; without it, drawn from priors.
     lesion_free_fraction
         Share of heads without any microbleed, 0 to 1.
     device
         cpu, or a torch device such as cuda.
     """
-    _check(n, lesion_free_fraction)
+    _check(n, microbleeds, lesion_free_fraction)
     require_train("simulate")
     from petechia.simulate.dataset import DatasetOptions, write_dataset
     from petechia.store.place import check_root
@@ -70,7 +79,10 @@ def simulate(
         n=n,
         seed=seed,
         anatomy=anatomy,
+        heads=heads,
         contrasts=_CONTRASTS[contrast],
+        alternate=alternate,
+        microbleeds=microbleeds,
         lesion_free_fraction=lesion_free_fraction,
         device=device,
     )
@@ -80,8 +92,13 @@ def simulate(
     return EXIT_OK
 
 
-def _check(n: int, lesion_free_fraction: float) -> None:
+def _check(n: int, microbleeds: int | None, lesion_free_fraction: float) -> None:
     where = "petechia simulate"
+    if microbleeds is not None and microbleeds < 0:
+        found = f"--microbleeds {microbleeds}"
+        raise UsageError(
+            "bad-count", where, found=found, need="0 or more", remedy="Example: --microbleeds 5."
+        )
     if n < 1:
         raise UsageError("bad-count", where, found=f"-n {n}", need="1 or more", remedy="Example: -n 1.")
     if not 0 <= lesion_free_fraction <= 1:

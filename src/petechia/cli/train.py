@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from petechia.cli.extra import require_train
-from petechia.cli.terminal import say
+from petechia.cli.terminal import complain, plain, say
 from petechia.errors import EXIT_OK, UsageError
 
 
@@ -42,7 +42,7 @@ def train(
     anatomy
         Folder of label maps (FreeSurfer codes); without it, heads are drawn by our own procedure.
     steps
-        How many training steps.
+        How many training steps of the detector.
     seed
         Random seed.
     device
@@ -59,6 +59,7 @@ def train(
     from petechia.types import DISCLAIMER
 
     check_root(out, [anatomy] if anatomy else [])
-    run(TrainSettings(out=out, anatomy=anatomy, steps=steps, seed=seed, device=device))
+    model = run(TrainSettings(out=out, anatomy=anatomy, steps=steps, seed=seed, device=device), complain)
+    say(f"model in {plain(str(model))}")
     say(DISCLAIMER)
     return EXIT_OK
