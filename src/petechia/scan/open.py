@@ -150,7 +150,7 @@ class _GzipStream:
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
-        self._path = path
+        self.path = path
         self._inflate = zlib.decompressobj(_GZIP)
         self._pending = b""
         self._at_end = False
@@ -179,12 +179,17 @@ class _GzipStream:
                 return out
         return b""
 
+    @property
+    def taken(self) -> int:
+        """Packed bytes used so far."""
+        return self.packed - len(self._pending)
+
     def finish(self, needed: int) -> None:
         """Refuse when the last member has no end. needed: unpacked bytes the header promises."""
         if not self._at_end and not self._inflate.eof:
             found = f"{self.packed} bytes that unpack to {self.unpacked} and stop before the gzip trailer"
             need = f"{needed} unpacked bytes and the trailer"
-            raise _refuse("truncated", self._path, found, need, _AGAIN)
+            raise _refuse("truncated", self.path, found, need, _AGAIN)
 
     def _fetch(self) -> bytes:
         chunk = self._file.read(limits.READ_CHUNK_BYTES // 4)
@@ -209,7 +214,7 @@ class _GzipStream:
     def _damaged(self, error: zlib.error) -> Refusal:
         reason = str(error).rpartition(": ")[2]
         found = f"damaged gzip data ({reason}) after {self.unpacked} unpacked bytes"
-        return _refuse("gzip-crc", self._path, found, "data that match their checksum", _AGAIN)
+        return _refuse("gzip-crc", self.path, found, "data that match their checksum", _AGAIN)
 
 
 def _drain(stream: _GzipStream, size: int) -> None:
@@ -219,6 +224,8 @@ def _drain(stream: _GzipStream, size: int) -> None:
         if not stream.read(limits.READ_CHUNK_BYTES):
             stream.finish(HEADER_BYTES)
             return
+    if stream.unpacked > stream.taken * limits.MAX_EXPANSION_RATIO:
+        raise _expanding(stream.path, stream.unpacked // max(stream.taken, 1))
 
 
 def _check_expansion(raw: RawHeader, size: int, path: Path) -> None:
@@ -226,10 +233,13 @@ def _check_expansion(raw: RawHeader, size: int, path: Path) -> None:
     if raw.total_bytes > size * _DEFLATE_LIMIT + HEADER_BYTES:
         raise _truncated(path, size, raw)
     if raw.total_bytes > max(size * limits.MAX_EXPANSION_RATIO, 64 * limits.READ_CHUNK_BYTES):
-        ratio = raw.total_bytes // size
-        found = f"{size} bytes that unpack {ratio} times larger"
-        need = f"at most {limits.MAX_EXPANSION_RATIO} times"
-        raise _refuse("too-large", path, found, need, "Give a scan, not an empty image.")
+        raise _expanding(path, raw.total_bytes // size)
+
+
+def _expanding(path: Path, ratio: int) -> Refusal:
+    found = f"gzip data that unpack {ratio} times larger"
+    need = f"at most {limits.MAX_EXPANSION_RATIO} times"
+    return _refuse("too-large", path, found, need, "Give a scan, not an empty image.")
 
 
 # -- both --------------------------------------------------------------------------------------------------

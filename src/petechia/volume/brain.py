@@ -13,7 +13,10 @@ from petechia.types import AnyArray, FloatArray, ScoreMap, Volume
 PARENCHYMA = ("lobar", "deep", "infratentorial")
 _SAMPLE_MM = 2.0
 _SHELL_MM = (4.0, 14.0)  # skull and scalp, seen from the brain's surface
-_CORE_MM = 4.0  # away from the surface and CSF, whose bright edges are no veins
+_CSF_GAP_MM = 4.0  # away from CSF, whose bright edges are no veins
+_CORTEX_GAP_MM = 3.0  # away from cortex, whose sulci hold CSF too narrow for the map
+_DETAIL_MM = 3.0  # half the window that a detail is compared with: wider than a vein
+_MIN_CORE = 2000  # voxels; fewer outliers than ten say nothing
 _PLANES = 16
 _SIDES = {
     "R": "right",
@@ -47,14 +50,20 @@ def locate(volume: Volume, anatomy: ScoreMap) -> Brain:
         for axis, n, size in zip(axes, volume.voxels.shape, spacing, strict=True)
     ]
     labels = _labels(volume, anatomy, axes)
-    mask = np.isin(labels, [anatomy.classes.index(name) for name in PARENCHYMA])
+    mask = np.isin(labels, _numbers(anatomy, *PARENCHYMA))
     inner = labels != anatomy.classes.index("outside")
     away = (
         ndimage.distance_transform_edt(~inner, sampling=between)
         if inner.any()
         else np.full(mask.shape, np.inf)
     )
-    depth = ndimage.distance_transform_edt(mask, sampling=between)
+    not_cortex = ndimage.distance_transform_edt(
+        ~np.isin(labels, _numbers(anatomy, "lobar")), sampling=between
+    )
+    not_csf = ndimage.distance_transform_edt(
+        ~np.isin(labels, _numbers(anatomy, "outside", "csf")), sampling=between
+    )
+    core = (labels == anatomy.classes.index("deep")) & (not_csf > _CSF_GAP_MM) & (not_cortex > _CORTEX_GAP_MM)
     # the image ends where its last voxels end, half a step beyond their centres
     voxel_cm3 = (
         float(np.prod([size * n / len(axis) for axis, n, size in _sides(axes, volume, spacing)])) / 1000
@@ -65,8 +74,12 @@ def locate(volume: Volume, anatomy: ScoreMap) -> Brain:
         shell=(away >= _SHELL_MM[0]) & (away <= _SHELL_MM[1]),
         volume_cm3=float(mask.sum()) * voxel_cm3,
         cut_faces=_cut_faces(mask, volume.affine_ras),
-        tail=_tail(volume, depth > _CORE_MM, axes),
+        tail=_tail(volume, core, axes),
     )
+
+
+def _numbers(anatomy: ScoreMap, *names: str) -> list[int]:
+    return [anatomy.classes.index(name) for name in names]
 
 
 def _sides(
@@ -109,7 +122,7 @@ def _tail(volume: Volume, core: AnyArray, axes: list[AnyArray]) -> float:
     spacing = geometry.spacing_mm(volume.affine_ras)
     across = int(np.argmax(spacing))
     others = [axis for axis in range(3) if axis != across]
-    size = [2 * max(1, round(2.5 / spacing[axis])) + 1 for axis in others]
+    size = [2 * max(1, round(_DETAIL_MM / spacing[axis])) + 1 for axis in others]
     nearest = [
         np.abs(axes[axis][None, :] - np.arange(volume.voxels.shape[axis])[:, None]).argmin(1)
         for axis in others
@@ -123,5 +136,8 @@ def _tail(volume: Volume, core: AnyArray, axes: list[AnyArray]) -> float:
         plane = np.take(volume.voxels, axes[across][sample], axis=across)
         inside = np.take(core, sample, axis=across)[np.ix_(*nearest)]
         details.append((plane - ndimage.uniform_filter(plane, size))[inside])
-    low, middle, high = (float(level) for level in np.percentile(np.concatenate(details), (0.5, 50, 99.5)))
+    detail = np.concatenate(details)
+    if detail.size < _MIN_CORE:
+        return 1.0
+    low, middle, high = (float(level) for level in np.percentile(detail, (0.5, 50, 99.5)))
     return (high - middle) / max(middle - low, 1e-30)
