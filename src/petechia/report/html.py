@@ -89,6 +89,7 @@ class Page:
     checks: tuple[tuple[str, str, str], ...]
     provenance: tuple[Row, ...]
     tilt_deg: float
+    holes: bool
     classes: tuple[tuple[str, str, str], ...]
     regions: tuple[tuple[str, str], ...]
     class_words: dict[LesionClass, str]
@@ -140,6 +141,7 @@ def _page(reading: Reading, scene: Scene | None) -> Page:
         checks=tuple((each.outcome.value, each.code, each.text) for each in reading.findings),
         provenance=_provenance(reading),
         tilt_deg=0.0 if scene is None else _tilt_deg(scene),
+        holes=scene is not None and scene.excluded is not None,
         classes=tuple((style_of(key), CLASS_WORDS[key], text) for key, text in CLASS_MEANING.items()),
         regions=tuple((key.value, text) for key, text in REGION_MEANING.items()),
         class_words=CLASS_WORDS,

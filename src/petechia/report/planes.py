@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import binary_fill_holes
 
 from petechia.geometry import apply_affine, spacing_mm, to_canonical
 from petechia.types import AnyArray, FloatArray, Volume
@@ -59,13 +60,15 @@ class Scene:
 def make_scene(volume: Volume, brain: NDArray[np.bool_] | None) -> Scene:
     """Turn volume and brain (i, j, k) to canonical axes; without a brain, estimate where the head is."""
     voxels, affine = to_canonical(volume.voxels, volume.affine_ras)
-    where = (
-        head_mask(voxels) if brain is None or not brain.any() else to_canonical(brain, volume.affine_ras)[0]
-    )
+    if brain is None or not brain.any():
+        where = filled(head_mask(voxels))
+    else:
+        where = filled(to_canonical(brain, volume.affine_ras)[0])
     excluded = None
     if volume.excluded is not None and volume.excluded.any():
         excluded = to_canonical(volume.excluded, volume.affine_ras)[0].astype(bool)
-        where = where & ~excluded if bool((where & ~excluded).any()) else where
+        valid = where & ~excluded
+        where = valid if valid.any() else where
     return Scene(
         voxels=voxels,
         brain=where,
@@ -77,6 +80,11 @@ def make_scene(volume: Volume, brain: NDArray[np.bool_] | None) -> Scene:
         sides_known=volume.sides_known,
         source_affine=volume.affine_ras,
     )
+
+
+def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask with the holes of each axial slice closed: dark dots are what the pictures are for."""
+    return np.stack([binary_fill_holes(mask[:, :, k]) for k in range(mask.shape[2])], axis=2)
 
 
 def head_mask(voxels: FloatArray) -> NDArray[np.bool_]:

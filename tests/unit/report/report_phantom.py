@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def make_head(
     radius = np.sqrt((x / 68) ** 2 + (y / 86) ** 2 + (z / 66) ** 2)
     brain = radius < 1
     voxels = np.where(brain, 150.0, 8.0)
-    voxels += np.where(brain, 12 * np.sin(x / 5) * np.sin(y / 6) * np.cos(z / 5), 0)
+    voxels += np.where(brain, 4 * np.sin(x / 7) * np.sin(y / 9 + z / 6), 0)
     voxels[(radius >= 1.12) & (radius < 1.2)] = 190
     for sign in (-1, 1):
         ventricle = ((x - sign * 10) / 7) ** 2 + ((y + 5) / 28) ** 2 + ((z - 12) / 10) ** 2 < 1
@@ -120,9 +121,7 @@ def make_lesions(affine: np.ndarray, shape: tuple[int, int, int], spots=SPOTS) -
     return tuple(lesions)
 
 
-def make_reading(
-    volume: Volume, lesions: tuple[Lesion, ...], findings: tuple[Finding, ...] = ()
-) -> Reading:
+def make_reading(volume: Volume, lesions: tuple[Lesion, ...], findings: tuple[Finding, ...] = ()) -> Reading:
     shape, affine = volume.voxels.shape, volume.affine_ras
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     count = sum(each.kind is LesionClass.CMB for each in lesions)
@@ -162,6 +161,7 @@ def refused(name: str, code: str = "minip", text: str = "found overlapping slabs
     )
 
 
+@cache
 def example(
     axes: str = "RAS",
     shape: tuple[int, int, int] = (72, 90, 70),
