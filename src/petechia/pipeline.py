@@ -81,7 +81,8 @@ def load_models(settings: DetectSettings, threads: int = limits.INFERENCE_THREAD
     """Load, verify and compile a model. Raises EnvironmentFailure `no-model`, `weights-hash`, `no-runtime`."""
     card = load_card(settings.model)
     anatomy, detector = (
-        compile_network(read_weights(card, facts), facts.classes, threads) for facts in (card.anatomy, card.detector)
+        compile_network(read_weights(card, facts), facts.classes, threads)
+        for facts in (card.anatomy, card.detector)
     )
     return Models(card, anatomy, detector)
 
@@ -110,7 +111,9 @@ def read_scan(
         lesions = measure_all(
             candidates, _point(models.card, settings.operating_point), scores, volume, places
         )
-    reading = _reading(volume, lesions, findings, _provenance(clock, settings, models.card, volume.sha256), settings)
+    reading = _reading(
+        volume, lesions, findings, _provenance(clock, settings, models.card, volume.sha256), settings
+    )
     with clock.stage("report"):
         files = render(reading, volume, scan.bids, nearest_on_volume(brain, anatomy.affine_ras, volume))
     return reading, files
@@ -153,7 +156,10 @@ def _reading(
         count=count,
         count_interval_90=count_interval_90(np.array([lesion.probability for lesion in lesions]), count),
         geometry=Geometry(
-            (i, j, k), geometry.spacing_mm(volume.affine_ras), geometry.axis_codes(volume.affine_ras), volume.sides_known
+            (i, j, k),
+            geometry.spacing_mm(volume.affine_ras),
+            geometry.axis_codes(volume.affine_ras),
+            volume.sides_known,
         ),
         operating_point=settings.operating_point,
     )

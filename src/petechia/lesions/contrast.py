@@ -32,7 +32,10 @@ def contrast_to_noise(
     index = np.stack(np.meshgrid(*axes, indexing="ij"), -1)  # (a, b, c, 3)
     offset = (index - centre) @ affine_ras[:3, :3].T
     distance = np.linalg.norm(offset, axis=-1)
-    core, ring = block[distance <= core_mm], block[(distance >= radius_mm + 2.0) & (distance <= radius_mm + 6.0)]
+    core, ring = (
+        block[distance <= core_mm],
+        block[(distance >= radius_mm + 2.0) & (distance <= radius_mm + 6.0)],
+    )
     if core.size == 0 or ring.size == 0:
         return 0.0
     middle = float(np.median(ring))

@@ -21,7 +21,6 @@ class Calibration:
     """Logistic regression from what the network says to how often it was right (Platt 1999)."""
 
     slope: float = 1.0  # on the logit of the peak
-    volume_slope: float = 0.0  # on log(mm3 at half the peak)
     intercept: float = 0.0
 
 
@@ -48,8 +47,7 @@ def find_candidates(scores: ScoreMap, calibration: Calibration) -> list[Candidat
     """Every candidate, by falling probability. scores: probability (class, i, j, k) with class `cmb`."""
     cmb = scores.probability[scores.classes.index("cmb")]
     found = [
-        _candidate(scores, voxels, calibration)
-        for voxels in _basins(cmb, CANDIDATE_FLOOR, scores.spacing_mm)
+        _candidate(scores, voxels, calibration) for voxels in _basins(cmb, CANDIDATE_FLOOR, scores.spacing_mm)
     ]
     taken = np.zeros(cmb.shape, bool)
     for candidate in found:
@@ -121,17 +119,12 @@ def _candidate(scores: ScoreMap, voxels: NDArray[np.int32], calibration: Calibra
         peak=peak,
         rival=LesionClass(rival) if rival else None,
         rival_peak=float(here[scores.classes.index(strongest)].max()),
-        probability=calibrate(peak, len(voxels) * scores.spacing_mm**3, calibration),
+        probability=calibrate(peak, calibration),
     )
 
 
-def calibrate(peak: float, volume_mm3: float, calibration: Calibration) -> float:
-    """Probability that a candidate is a microbleed."""
+def calibrate(peak: float, calibration: Calibration) -> float:
+    """Probability that a candidate is a microbleed: a sigmoid of a line in the logit of its peak."""
     clipped = min(max(peak, 1e-4), 1.0 - 1e-4)
-    logit = np.log(clipped / (1.0 - clipped))
-    line = (
-        calibration.slope * logit
-        + calibration.volume_slope * np.log(max(volume_mm3, 0.1))
-        + calibration.intercept
-    )
+    line = calibration.slope * np.log(clipped / (1.0 - clipped)) + calibration.intercept
     return float(1.0 / (1.0 + np.exp(-line)))

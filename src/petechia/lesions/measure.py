@@ -25,7 +25,7 @@ def measure_all(
     order = {LesionClass.CMB: 0, LesionClass.POSSIBLE: 1}
     listed.sort(key=lambda pair: (order.get(pair[0], 2), -pair[1].probability))
     taken: set[tuple[int, int, int]] = set()
-    lesions = []
+    lesions: list[Lesion] = []
     for kind, candidate in listed:
         voxels = _free(native_voxels(candidate, scores, volume), taken)
         if voxels is None:
@@ -58,7 +58,8 @@ def native_voxels(candidate: Candidate, scores: ScoreMap, volume: Volume) -> NDA
     dark = near & (block <= half)
     dark[darkest] = True
     pieces, _ = ndimage.label(dark, structure=np.ones((3, 3, 3)))
-    return (np.argwhere(pieces == pieces[darkest]) + low).astype(np.int32)
+    voxels: NDArray[np.int32] = (np.argwhere(pieces == pieces[darkest]) + low).astype(np.int32)
+    return voxels
 
 
 def _near_outline(

@@ -31,9 +31,10 @@ class Card:
 
     name: str
     version: str
+    folder: Path
     anatomy: NetworkFacts
     detector: NetworkFacts
-    calibration: tuple[float, float, float]  # slope, volume slope, intercept
+    calibration: tuple[float, float]  # slope and intercept on the logit of a candidate's peak
     points: tuple[tuple[str, float, float], ...]  # name, definite from, possible from
 
     @property
@@ -48,15 +49,15 @@ def model_names() -> tuple[str, ...]:
 
 
 def load_card(name: str) -> Card:
-    """Read a card of the package's own weights.
+    """Read the card of a model that ships with the package, or of a folder that `petechia train` wrote.
 
     Raises EnvironmentFailure `no-model` where there is none of that name, `weights-version` where the card
     was written for another version of this code.
     """
-    path = WEIGHTS / name / "card.json"
-    if name not in model_names():
+    path = WEIGHTS / name / "card.json" if name in model_names() else Path(name) / "card.json"
+    if not path.is_file():
         raise EnvironmentFailure(
-            "no-model", path, found=f"no model called {name!r}", need=f"one of {', '.join(model_names()) or 'none'}",
+            "no-model", path, found=f"no model called {name!r}", need=f"one of {', '.join(model_names()) or 'none'}, or a folder with a card.json",
             remedy="Choose with --model, or reinstall petechia.",
         )  # fmt: skip
     try:
@@ -66,11 +67,11 @@ def load_card(name: str) -> Card:
         return Card(
             name=content["name"],
             version=content["version"],
+            folder=path.parent,
             anatomy=_facts(content["networks"]["anatomy"]),
             detector=_facts(content["networks"]["detector"]),
             calibration=(
                 float(content["calibration"]["slope"]),
-                float(content["calibration"]["volume_slope"]),
                 float(content["calibration"]["intercept"]),
             ),
             points=tuple(
@@ -84,7 +85,7 @@ def load_card(name: str) -> Card:
 
 def read_weights(card: Card, facts: NetworkFacts) -> bytes:
     """A network's ONNX bytes, their hash checked before anything looks inside."""
-    path = WEIGHTS / card.name / facts.file
+    path = card.folder / facts.file
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -103,7 +104,11 @@ def read_weights(card: Card, facts: NetworkFacts) -> bytes:
 
 def _facts(entry: dict[str, Any]) -> NetworkFacts:
     return NetworkFacts(
-        entry["file"], entry["sha256"], tuple(entry["classes"]), float(entry["spacing_mm"]), int(entry["multiple"])
+        entry["file"],
+        entry["sha256"],
+        tuple(entry["classes"]),
+        float(entry["spacing_mm"]),
+        int(entry["multiple"]),
     )
 
 

@@ -70,9 +70,7 @@ def sample_nearest(turned: AnyArray, grid: Grid) -> AnyArray:
     return picked
 
 
-def _grid(
-    low: FloatArray, high: FloatArray, affine: FloatArray, spacing_mm: float, multiple: int
-) -> Grid:
+def _grid(low: FloatArray, high: FloatArray, affine: FloatArray, spacing_mm: float, multiple: int) -> Grid:
     """Grid over canonical voxel edges low - 0.5 .. high - 0.5, centred, rounded up to whole multiples."""
     scan_spacing = np.asarray(geometry.spacing_mm(affine))
     step = spacing_mm / scan_spacing

@@ -52,12 +52,16 @@ def for_detector_in(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: 
 def detector_grid(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: FloatArray) -> Grid:
     """The detector's grid: the brain's bounding box and BOX_MARGIN_MM, inside the scan."""
     low, high = grids.bounding_box(brain)
-    turned, affine = geometry.to_canonical(volume.voxels, volume.affine_ras)
+    _turned, affine = geometry.to_canonical(volume.voxels, volume.affine_ras)
     to_scan = np.linalg.inv(affine) @ brain_affine_ras
     corners = geometry.apply_affine(to_scan, np.array([low - 0.5, high - 0.5]))
     margin = BOX_MARGIN_MM / np.asarray(geometry.spacing_mm(affine))
     return grids.box_grid(
-        volume, np.floor(corners.min(0) - margin), np.ceil(corners.max(0) + margin), DETECTOR_SPACING_MM, MULTIPLE
+        volume,
+        np.floor(corners.min(0) - margin),
+        np.ceil(corners.max(0) + margin),
+        DETECTOR_SPACING_MM,
+        MULTIPLE,
     )
 
 

@@ -55,17 +55,13 @@ def acquire(head: HeadModel, protocol: ScanProtocol, seed: int) -> Echoes:
     coil = _coil(head.grid.shape, protocol.shading, generator, device)
     images = []
     for echo_time in protocol.echo_times_s:
-        fine = gradient_echo(
-            (head.signal, head.r2star_per_s, total), echo_time, protocol.field_strength_t
-        )
+        fine = gradient_echo((head.signal, head.r2star_per_s, total), echo_time, protocol.field_strength_t)
         sampled = _sample(fine.mul_(coil), axes, protocol, head.grid.spacing_mm[2])
         noise_sigma = _white_level(sampled) / protocol.snr
         sampled = sampled + noise_sigma * _complex_noise(sampled.shape, generator, device)
         images.append(_show(sampled, axes))
     voxel_to_block, spacing = _grid(head, axes, protocol)
-    return Echoes(
-        torch.stack(images), voxel_to_block, _tilt(head, turn), spacing, total, macro
-    )
+    return Echoes(torch.stack(images), voxel_to_block, _tilt(head, turn), spacing, total, macro)
 
 
 def gradient_echo(
@@ -91,6 +87,9 @@ def gradient_echo(
 
 def _field(head: HeadModel, b0_direction: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:
     """Total and macroscopic field on the fine grid, ppm. Linear in chi, so the two grids simply add."""
+    micro = dipole_field(head.chi_ppm, head.grid.spacing_mm, b0_direction)
+    if head.macro_chi_ppm is None:
+        return micro, torch.zeros_like(micro)
     coarse = dipole_field(
         head.macro_chi_ppm, (MACRO_MM,) * 3, b0_direction, pad_voxels=max(head.macro_chi_ppm.shape) // 2
     )
@@ -98,7 +97,6 @@ def _field(head: HeadModel, b0_direction: FloatArray) -> tuple[torch.Tensor, tor
     shimmed = remove_shim(coarse, tissue)
     block_mm = np.asarray(head.grid.shape) * np.asarray(head.grid.spacing_mm)
     macro = _resample_block(shimmed, head.block_start_mm / MACRO_MM, block_mm / MACRO_MM, head.grid.shape)
-    micro = dipole_field(head.chi_ppm, head.grid.spacing_mm, b0_direction)
     return micro.add_(macro), macro
 
 
@@ -108,7 +106,9 @@ def _resample_block(
     """Trilinear values of a coarse map in a block given by its corner and extent in coarse voxels."""
     axes = []
     for axis in range(3):
-        centres = start[axis] + (torch.arange(shape[axis], device=coarse.device) + 0.5) / shape[axis] * extent[axis]
+        centres = (
+            start[axis] + (torch.arange(shape[axis], device=coarse.device) + 0.5) / shape[axis] * extent[axis]
+        )
         axes.append((centres * 2.0 / coarse.shape[axis] - 1.0).float())  # align_corners=False convention
     out = torch.empty(shape, device=coarse.device)
     slab = 32  # a full sampling grid of three floats a voxel would cost a quarter gigabyte
@@ -140,9 +140,9 @@ def _axes(head: HeadModel, protocol: ScanProtocol) -> tuple[_Axis, _Axis, _Axis]
             n = int(extent // (step * (1.0 + protocol.slice_gap)))
             axes.append(_Axis(n_fine, n, n))
             continue
-        n = min(int(round(extent / step)), n_fine)
+        n = min(round(extent / step), n_fine)
         n -= n % 2
-        shown = int(round(n * protocol.interpolation)) if axis < 2 else n
+        shown = round(n * protocol.interpolation) if axis < 2 else n
         axes.append(_Axis(n_fine, n, shown + shown % 2))
     return axes[0], axes[1], axes[2]
 
@@ -154,11 +154,8 @@ def _sample(
     if protocol.readout == "2d":
         profile = _slice_profile(axes[2], protocol, fine_k_mm, fine.device)  # (slices, n_fine)
         fine = torch.einsum("ijk,sk->ijs", fine, profile.to(fine.dtype))
-        image = _resize_k(fine, (axes[0].n_acquired, axes[1].n_acquired, None), protocol.k_window)
-        return image
-    return _resize_k(
-        fine, (axes[0].n_acquired, axes[1].n_acquired, axes[2].n_acquired), protocol.k_window
-    )
+        return _resize_k(fine, (axes[0].n_acquired, axes[1].n_acquired, None), protocol.k_window)
+    return _resize_k(fine, (axes[0].n_acquired, axes[1].n_acquired, axes[2].n_acquired), protocol.k_window)
 
 
 def _show(image: torch.Tensor, axes: tuple[_Axis, _Axis, _Axis]) -> torch.Tensor:
@@ -200,9 +197,7 @@ def _raised_cosine(half: int, width: float, device: torch.device) -> torch.Tenso
     return 0.54 + 0.46 * torch.cos(np.pi * over)
 
 
-def _slice_profile(
-    axis: _Axis, protocol: ScanProtocol, fine_mm: float, device: torch.device
-) -> torch.Tensor:
+def _slice_profile(axis: _Axis, protocol: ScanProtocol, fine_mm: float, device: torch.device) -> torch.Tensor:
     """Weights (slices, n_fine) of a slice with soft shoulders (a fifth of its width), rows summing to one."""
     thickness = protocol.voxel_mm[2]
     pitch = thickness * (1.0 + protocol.slice_gap)
@@ -251,9 +246,7 @@ def _coil(
     return torch.polar(gain, 0.8 * smooth[1])
 
 
-def _complex_noise(
-    shape: torch.Size, generator: torch.Generator, device: torch.device
-) -> torch.Tensor:
+def _complex_noise(shape: torch.Size, generator: torch.Generator, device: torch.device) -> torch.Tensor:
     """Unit standard deviation in each of the real and imaginary parts."""
     real = torch.randn((2, *shape), generator=generator, device=device)
     return torch.complex(real[0], real[1])

@@ -61,7 +61,7 @@ class Deformation:
 
 def load_head(path: Path) -> HeadLabels:
     """Read one label map (NIfTI, integer FreeSurfer codes, 1 mm) into canonical axes."""
-    image: Any = nib.load(path)  # type: ignore[attr-defined]
+    image: Any = nib.load(path)
     labels, affine = to_canonical(np.asarray(image.dataobj), np.asarray(image.affine, dtype=np.float64))
     if not np.allclose(spacing_mm(affine), 1.0, atol=0.01):
         raise ValueError(f"{path}: found voxels of {spacing_mm(affine)} mm; need label maps at 1 mm")
@@ -181,4 +181,3 @@ def rotation_matrix(degrees: tuple[float, float, float]) -> FloatArray:
     rz = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
     rotation: FloatArray = rz @ ry @ rx
     return rotation
-

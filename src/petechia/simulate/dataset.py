@@ -67,9 +67,7 @@ def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> Non
     write_file(out / "participants.tsv", ("participant_id\n" + "\n".join(participants) + "\n").encode())
 
 
-def write_subject(
-    out: Path, subject: str, head: Path | None, index: int, options: DatasetOptions
-) -> None:
+def write_subject(out: Path, subject: str, head: Path | None, index: int, options: DatasetOptions) -> None:
     """Simulate one subject; each subject has its own seed, so any one can be made again alone."""
     seed = options.seed * 100_003 + index
     labels = anatomy.load_head(head) if head else procedural_head(seed)
@@ -107,9 +105,9 @@ def _heads(options: DatasetOptions) -> list[Path | None]:
 def _write_front(out: Path) -> None:
     """dataset_description.json, README and .bidsignore of the dataset and of its truth."""
     generated = [{"Name": "petechia simulate", "Version": __version__, "Description": DISCLAIMER}]
-    common = {"BIDSVersion": "1.10.0", "License": "CC0", "Authors": ["petechia simulate", "a random seed"]}
-    raw = {"Name": "Simulated susceptibility scans", "DatasetType": "raw", "GeneratedBy": generated}
-    truth = {
+    common: dict[str, object] = {"BIDSVersion": "1.10.0", "License": "CC0", "Authors": ["petechia simulate", "a random seed"]}
+    raw: dict[str, object] = {"Name": "Simulated susceptibility scans", "DatasetType": "raw", "GeneratedBy": generated}
+    truth: dict[str, object] = {
         "Name": "What was planted in the simulated scans",
         "DatasetType": "derivative",
         "GeneratedBy": generated,
@@ -200,7 +198,7 @@ def _stored(image: FloatArray) -> AnyArray:
 
 
 def _nifti(voxels: AnyArray, affine_ras: FloatArray) -> bytes:
-    image = nib.Nifti1Image(voxels, affine_ras)  # type: ignore[attr-defined]
+    image = nib.Nifti1Image(voxels, affine_ras)
     image.set_qform(affine_ras, 1)
     image.set_sform(affine_ras, 1)
     image.header.set_xyzt_units("mm", "sec")

@@ -22,16 +22,21 @@ def dipole_field(
     b0_direction (3,) unit vector in the map's axes. pad_voxels of zeros on the far side of each axis keep
     the periodic images away; with none the map is taken as periodic. The mean field is zero.
     """
-    shape = tuple(smooth_length(n + pad_voxels) for n in chi_ppm.shape) if pad_voxels else tuple(chi_ppm.shape)
+    shape = (
+        tuple(smooth_length(n + pad_voxels) for n in chi_ppm.shape) if pad_voxels else tuple(chi_ppm.shape)
+    )
     spectrum = torch.fft.rfftn(chi_ppm, s=shape)
     kernel = dipole_kernel(shape, spacing_mm, b0_direction, chi_ppm.device)
-    field = torch.fft.irfftn(spectrum.mul_(kernel), s=shape)
+    field: torch.Tensor = torch.fft.irfftn(spectrum.mul_(kernel), s=shape)
     i, j, k = chi_ppm.shape
     return field[:i, :j, :k]
 
 
 def dipole_kernel(
-    shape: tuple[int, ...], spacing_mm: tuple[float, float, float], b0_direction: FloatArray, device: torch.device
+    shape: tuple[int, ...],
+    spacing_mm: tuple[float, float, float],
+    b0_direction: FloatArray,
+    device: torch.device,
 ) -> torch.Tensor:
     """1/3 - (k.b)^2/|k|^2 on the half spectrum of ``rfftn`` -> (i, j, k // 2 + 1); zero at k = 0."""
     kx = torch.fft.fftfreq(shape[0], spacing_mm[0], device=device)[:, None, None]
@@ -41,7 +46,7 @@ def dipole_kernel(
     along = kx * b[0] + ky * b[1] + kz * b[2]
     square = kx**2 + ky**2 + kz**2
     square[0, 0, 0] = 1.0
-    kernel = 1.0 / 3.0 - along.square_().div_(square)
+    kernel: torch.Tensor = 1.0 / 3.0 - along.square_().div_(square)
     kernel[0, 0, 0] = 0.0
     return kernel
 
@@ -70,5 +75,3 @@ def smooth_length(n: int) -> int:
         if rest == 1:
             return candidate
         candidate += 2
-
-

@@ -39,7 +39,7 @@ class HeadModel:
     chi_ppm: torch.Tensor  # (i, j, k) fine; air and bone taken out, they live in macro_chi_ppm
     r2star_per_s: torch.Tensor  # (i, j, k) fine, at 3 T
     signal: torch.Tensor  # (i, j, k) fine, at TE = 0
-    macro_chi_ppm: torch.Tensor  # (i, j, k) whole head, MACRO_MM
+    macro_chi_ppm: torch.Tensor | None  # (i, j, k) whole head, MACRO_MM; None: tissue without end
     block_start_mm: FloatArray  # (3,) corner of the block in the whole head
     labels: NDArray[np.int16]  # (i, j, k) block, 1 mm
     regions: NDArray[np.uint8]  # (i, j, k) block, 1 mm, ANATOMY_CLASSES
@@ -127,10 +127,14 @@ def _add_vessels(
     rng: np.random.Generator,
 ) -> torch.Tensor:
     """Blend veins and arteries into the maps; returns the share of each voxel that is vein."""
-    chi, r2star, signal = maps
+    chi, _r2star, _signal = maps
     tubes = veins.grow_veins(labels, options, rng)
     share = stamp.tube_coverage(grid, tubes.points_mm, tubes.radius_mm, chi.device)
-    _blend(maps, share, (float(rng.uniform(0.22, 0.45)), float(rng.uniform(25, 60)), float(rng.uniform(0.55, 0.8))))
+    _blend(
+        maps,
+        share,
+        (float(rng.uniform(0.22, 0.45)), float(rng.uniform(25, 60)), float(rng.uniform(0.55, 0.8))),
+    )
     arteries = veins.grow_arteries(labels, int(rng.integers(0, 12)), rng)
     if len(arteries.radius_mm):
         flow = stamp.tube_coverage(grid, arteries.points_mm, arteries.radius_mm, chi.device)
@@ -167,9 +171,7 @@ def _add_planted(
         iron[box] = torch.maximum(iron[box], part)
 
 
-def _macro_chi(
-    labels: NDArray[np.int16], tables: tissue.TissueTables, device: torch.device
-) -> torch.Tensor:
+def _macro_chi(labels: NDArray[np.int16], tables: tissue.TissueTables, device: torch.device) -> torch.Tensor:
     """Air and bone of the whole head on the MACRO_MM grid, shifted so that the air outside is zero."""
     chi = np.zeros(anatomy.MAX_CODE, np.float32)
     chi[0], chi[515], chi[516] = tables.chi_ppm[0], tables.chi_ppm[515], 0.3 * tables.chi_ppm[515]

@@ -18,7 +18,8 @@ TISSUE = (SOFT, BONE, MARROW, MUCOSA)
 Path = tuple[tuple[Point, float], ...]
 ORBIT: Path = (((20, 20, -25), 3.5), ((30, 46, -34), 16.0), ((33, 64, -35), 18.0), ((34, 76, -35), 18.0))
 MANDIBLE: Path = (
-    ((48, 6, -48), 4.5), ((47, 10, -84), 6.0), ((34, 50, -104), 6.5), ((14, 70, -106), 6.5), ((0, 74, -106), 6.5),
+    ((48, 6, -48), 4.5), ((47, 10, -84), 6.0), ((34, 50, -104), 6.5), ((14, 70, -106), 6.5),
+    ((0, 74, -106), 6.5),
 )  # fmt: skip
 PALATE: Path = (((25, 36, -78), 4.0), ((21, 60, -78), 5.0), ((8, 72, -79), 5.0), ((0, 73, -79), 5.0))
 ZYGOMA: Path = (((62, -6, -42), 3.0), ((64, 22, -44), 3.0), ((52, 52, -46), 5.0), ((40, 64, -50), 5.0))
@@ -105,13 +106,11 @@ def _paint_orbits(canvas: Canvas) -> None:
 def _paint_nose(canvas: Canvas, shape: HeadShape) -> None:
     """Nasal cavity with turbinates, maxillary sinuses, ethmoid cells, airway."""
     for grow, code in ((1.5, BONE), (0.0, AIR)):
-        pg.paint_pair(
-            canvas,
-            ((10, 30, -78), (46, 74, -38)),
-            (code, code),
-            lambda x, y, z, g=grow: pg.ellipsoid(x, y, z, (28, 52, -62), (12.5 + g, 16 + g, 14 + g)),
-            TISSUE,
-        )
+
+        def antrum(x: Array, y: Array, z: Array, grow: float = grow) -> Array:
+            return pg.ellipsoid(x, y, z, (28, 52, -62), (12.5 + grow, 16 + grow, 14 + grow))
+
+        pg.paint_pair(canvas, ((10, 30, -78), (46, 74, -38)), (code, code), antrum, TISSUE)
     box = pg.box_of(canvas, (-16, 20, -74), (16, 92, -20))
     x, y, z = pg.coordinates(canvas, box)
     view = canvas.labels[box]
@@ -125,10 +124,7 @@ def _paint_nose(canvas: Canvas, shape: HeadShape) -> None:
     view[open_to & (cells < 1.0)] = BONE
     septa = np.minimum(np.abs(np.mod(y + 3 * swirl, 9) - 4.5), np.abs(np.mod(z, 8) - 4)) < 0.5
     view[open_to & (cells < 0) & ~septa & (np.abs(x) > 0.8)] = AIR
-    points, radii = [p for p, _ in PHARYNX], [r for _, r in PHARYNX]
-    pg.paint(
-        canvas, pg.bounds_of(points, radii), AIR, lambda x, y, z: pg.tube(x, y, z, points, radii), TISSUE
-    )
+    pg.paint_tube(canvas, [p for p, _ in PHARYNX], [r for _, r in PHARYNX], AIR, TISSUE)
 
 
 def _paint_sphenoid(canvas: Canvas, shape: HeadShape) -> None:
@@ -160,8 +156,7 @@ def _paint_sphenoid(canvas: Canvas, shape: HeadShape) -> None:
 def _paint_ear(canvas: Canvas, shape: HeadShape) -> None:
     """Mastoid with its cells, middle ear, ear canal."""
     for side in (-1, 1):
-        corners = np.sort(np.array([(38, -56, -68), (74, -14, -26)]) * (side, 1, 1), axis=0)
-        box = pg.box_of(canvas, tuple(corners[0]), tuple(corners[1]))
+        box = pg.side_box(canvas, (38, -56, -68), (74, -14, -26), side)
         x, y, z = pg.coordinates(canvas, box, side)
         mastoid = pg.ellipsoid(x, y, z, (57, -36, -47), (12, 17, 18))
         view = canvas.labels[box]

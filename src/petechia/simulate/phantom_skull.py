@@ -8,7 +8,7 @@ import numpy as np
 
 from petechia.simulate import phantom_cortex as cortex
 from petechia.simulate import phantom_grid as pg
-from petechia.simulate.phantom_deep import stem_distance
+from petechia.simulate.phantom_deep import CORD_Z, stem_distance
 from petechia.simulate.phantom_grid import Array, Canvas, Point
 from petechia.simulate.phantom_shape import HeadShape
 
@@ -19,7 +19,7 @@ SKIN_MM = 2.4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shells:
-    """The head's nested surfaces on the 1 mm grid, signed distances in mm, negative inside, (i, j, k) each."""
+    """The head's nested surfaces on the 1 mm grid, signed distances in mm, negative inside, (i, j, k)."""
 
     cavity: Array  # intracranial space and spinal canal
     skull: Array  # thickness of the bone round the cavity, mm (not a distance)
@@ -59,13 +59,7 @@ def cranial_cavity(x: Array, y: Array, z: Array, shape: HeadShape) -> Array:
     fossa = pg.round_union(half, vermis, 8) - gap
     stem = np.maximum(stem_distance(x, y, np.minimum(z, -4.0)) - 4.5, z + 4)
     cavity = pg.round_union(pg.round_union(main, temporal, 6), fossa, 6)
-    cavity = pg.round_union(cavity, np.maximum(stem, cortex_floor() - z), 5)
-    return cavity
-
-
-def cortex_floor() -> float:
-    """Template z of the foramen magnum, where the cranial cavity ends."""
-    return -62.0
+    return pg.round_union(cavity, np.maximum(stem, CORD_Z - z), 5)
 
 
 def face_surface(x: Array, y: Array, z: Array, shape: HeadShape) -> Array:

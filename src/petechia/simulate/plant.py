@@ -17,7 +17,15 @@ from petechia.simulate.stamp import Ellipsoid
 from petechia.types import FloatArray, Region, Side
 
 BLOOMING = 1.35  # image diameter over core diameter at 3 T, TE 20 ms, 1 ppm (sphere simulations)
-DIAMETER_QUANTILES = ((0.0, 1.2), (0.05, 1.41), (0.25, 2.3), (0.5, 2.74), (0.75, 3.21), (0.95, 4.83), (1.0, 9.0))
+DIAMETER_QUANTILES = (
+    (0.0, 1.2),
+    (0.05, 1.41),
+    (0.25, 2.3),
+    (0.5, 2.74),
+    (0.75, 3.21),
+    (0.95, 4.83),
+    (1.0, 9.0),
+)
 PLACES = (  # fraction of microbleeds, labels
     (0.398, anatomy.CEREBRAL_WHITE),
     (0.334, (3, 42)),
@@ -187,7 +195,9 @@ def _iron_places(labels: NDArray[np.int16], amount: float, rng: np.random.Genera
         if len(ventral) and rng.random() < 0.8:
             centre = ventral.mean(0) + 0.5
             inward = np.sign(midline - centre[0])
-            places.append(centre + np.array([3.0 * inward, -3.0, -2.0]) + rng.normal(0, 0.5, 3))  # red nucleus
+            places.append(
+                centre + np.array([3.0 * inward, -3.0, -2.0]) + rng.normal(0, 0.5, 3)
+            )  # red nucleus
             places.append(centre + np.array([-1.0 * inward, -1.0, -5.0]) + rng.normal(0, 0.5, 3))  # nigra
     for code in (7, 46):
         white = np.argwhere(labels == code)
@@ -204,9 +214,7 @@ def _some(mask: NDArray[np.bool_], count: int, rng: np.random.Generator) -> list
     return [np.array(index, float) + rng.random(3) for index in zip(*chosen, strict=True)]
 
 
-def _free_voxel(
-    mask: NDArray[np.bool_], taken: list[Planted], rng: np.random.Generator
-) -> FloatArray | None:
+def _free_voxel(mask: NDArray[np.bool_], taken: list[Planted], rng: np.random.Generator) -> FloatArray | None:
     for _ in range(20):
         places = _some(mask, 1, rng)
         if places and _is_free(places[0], taken):
@@ -245,4 +253,3 @@ def _side_at(centre: FloatArray, midline: FloatArray) -> Side:
     if abs(distance) < 2.5:
         return Side.MIDLINE
     return Side.RIGHT if distance > 0 else Side.LEFT
-

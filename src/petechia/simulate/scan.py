@@ -85,7 +85,8 @@ def _label_map(
     head: HeadModel, echoes: Echoes, lesions: tuple[TrueLesion, ...], protocol: ScanProtocol
 ) -> NDArray[np.uint8]:
     """LABELS per acquired voxel: shares of vein and iron, the slope of the macroscopic field, planted bodies."""
-    shape = tuple(echoes.images.shape[1:])
+    i, j, k = echoes.images.shape[1:]
+    shape = (i, j, k)
     labels = np.zeros(shape, np.uint8)
     inside = _regions_on(head, echoes, shape) > 0
     labels[_interface(echoes, protocol, shape) & inside] = LABELS.index("interface")
@@ -130,7 +131,7 @@ def _interface(echoes: Echoes, protocol: ScanProtocol, shape: tuple[int, ...]) -
     return (wide.cpu().numpy() * per_ppm) > 1.5
 
 
-def _on_grid(share: torch.Tensor, shape: tuple[int, ...]) -> FloatArray:
+def _on_grid(share: torch.Tensor, shape: tuple[int, int, int]) -> FloatArray:
     """Mean share of a fine map in each acquired voxel (i, j, k)."""
     return F.adaptive_avg_pool3d(share[None, None], shape)[0, 0].cpu().numpy()
 

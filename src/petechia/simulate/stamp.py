@@ -89,9 +89,19 @@ def tube_coverage(
             voxels = index.round().long()[:, None] + offsets  # (p, m, 3)
             distance = ((voxels - index[:, None]) * spacing).norm(dim=-1)  # (p, m)
             soft = ((radii[:, None] - distance) / mean_spacing + 0.5).clamp(0.0, 1.0)
-            share = soft * (1.4 * torch.pi * radii**2 / mean_spacing**2).clamp_max(1.0)[:, None]
+            share = soft * _thin_share(radii, mean_spacing)[:, None]
             bounds = torch.tensor(shape, device=device)
             inside = ((voxels >= 0) & (voxels < bounds)).all(-1) & (share > 0)
             flat = (voxels[..., 0] * shape[1] + voxels[..., 1]) * shape[2] + voxels[..., 2]
             coverage.scatter_reduce_(0, flat[inside], share[inside], "amax")
     return coverage.reshape(shape)
+
+
+def _thin_share(radii: torch.Tensor, spacing_mm: float) -> torch.Tensor:
+    """What a tube's soft profile must be scaled by to hold its true cross-section; about one for wide tubes.
+
+    The profile is a truncated cone of area pi (R^3 - S^3) / (3 h), with R = r + h/2, S = max(r - h/2, 0).
+    """
+    outer = radii + spacing_mm / 2
+    inner = (radii - spacing_mm / 2).clamp_min(0.0)
+    return 3.0 * radii**2 * spacing_mm / (outer**3 - inner**3)

@@ -22,7 +22,8 @@ def susceptibility_weighted(
 ) -> torch.Tensor:
     """SWI from echoes (echo, i, j, k): mean over echoes of magnitude x mask^power. -> (i, j, k)."""
     weighted = [
-        image.abs() * phase_mask(highpass_phase(image, fraction), paramagnetic_sign) ** power for image in images
+        image.abs() * phase_mask(highpass_phase(image, fraction), paramagnetic_sign) ** power
+        for image in images
     ]
     return torch.stack(weighted).mean(0)
 
@@ -40,4 +41,5 @@ def _lowpass(image: torch.Tensor, fraction: float) -> torch.Tensor:
         shape = [1, 1, 1]
         shape[axis] = n
         spectrum = spectrum * window.reshape(shape)
-    return torch.fft.ifft2(spectrum, dim=(0, 1))
+    low: torch.Tensor = torch.fft.ifft2(spectrum, dim=(0, 1))
+    return low

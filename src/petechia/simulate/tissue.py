@@ -85,7 +85,7 @@ def draw_tables(rng: np.random.Generator) -> TissueTables:
         spread = 0.77 + (tissue.signal - 0.77) * contrast if tissue.brain else tissue.signal
         signal[codes] = max(spread * rng.normal(1.0, 0.03 if tissue.brain else 0.12), 0.0)
         brain[codes] = float(tissue.brain)
-    signal[list((4, 5, 14, 15, 24, 43, 44, 72))] = rng.uniform(0.45, 1.15)  # CSF: T1 and flip angle decide
+    signal[[4, 5, 14, 15, 24, 43, 44, 72]] = rng.uniform(0.45, 1.15)  # CSF: T1 and flip angle decide
     if rng.random() < 0.4:
         signal[502], r2star[502] = rng.uniform(0.0, 0.2), 60.0  # flow void
     else:
@@ -97,7 +97,7 @@ def texture(
     shape: tuple[int, int, int], scale_voxels: float, generator: torch.Generator, device: torch.device
 ) -> torch.Tensor:
     """Smooth noise of unit variance: white noise on a coarse grid, trilinearly raised. -> (i, j, k)."""
-    coarse = [max(2, int(round(n / scale_voxels)) + 1) for n in shape]
+    coarse = [max(2, round(n / scale_voxels) + 1) for n in shape]
     noise = torch.randn((1, 1, *coarse), generator=generator, device=device)
     raised = torch.nn.functional.interpolate(noise, size=shape, mode="trilinear", align_corners=True)[0, 0]
     return raised / raised.std().clamp_min(1e-6)

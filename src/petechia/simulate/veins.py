@@ -65,9 +65,7 @@ def join(parts: list[Tubes]) -> Tubes:
     """Many sets of tubes as one; an empty list gives no points."""
     if not parts:
         return Tubes(np.zeros((0, 3)), np.zeros(0))
-    return Tubes(
-        np.concatenate([p.points_mm for p in parts]), np.concatenate([p.radius_mm for p in parts])
-    )
+    return Tubes(np.concatenate([p.points_mm for p in parts]), np.concatenate([p.radius_mm for p in parts]))
 
 
 def _pial(labels: NDArray[np.int16], roots: int, rng: np.random.Generator) -> Tubes:
@@ -128,7 +126,9 @@ def _ventricle_wall(labels: NDArray[np.int16], roots: int, rng: np.random.Genera
 
 
 def _stubs(labels: NDArray[np.int16], count: int, rng: np.random.Generator) -> Tubes:
-    brain = np.argwhere(anatomy.is_any(labels, (*anatomy.CEREBRAL_WHITE, *anatomy.CORTEX, *anatomy.CEREBELLUM)))
+    brain = np.argwhere(
+        anatomy.is_any(labels, (*anatomy.CEREBRAL_WHITE, *anatomy.CORTEX, *anatomy.CEREBELLUM))
+    )
     if not len(brain) or count == 0:
         return join([])
     starts = brain[rng.integers(len(brain), size=count)] + rng.random((count, 3))

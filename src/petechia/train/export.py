@@ -37,7 +37,7 @@ def to_onnx(network: UNet) -> bytes:
     if program is None:
         raise RuntimeError("the ONNX exporter returned nothing")
     buffer = io.BytesIO()
-    program.save(buffer)
+    program.save(buffer)  # type: ignore[arg-type]  # any binary stream works
     return buffer.getvalue()
 
 

@@ -7,9 +7,10 @@ Everything is seeded. The state is written every few minutes and taken up again 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ import torch
 import torch.nn.functional as F
 
 from petechia.errors import UsageError
-from petechia.simulate.anatomy import load_head
+from petechia.simulate.anatomy import HeadLabels, load_head
+from petechia.simulate.phantom import procedural_head
 from petechia.simulate.scan import IGNORE
 from petechia.store.files import write_file
 from petechia.train import data
 from petechia.train.data import Example, PatchOptions
+from petechia.train.finish import Choosing, finish_model
 from petechia.train.model import UNet, build_anatomy, build_detector
 
 Report = Callable[[str], None]
@@ -37,10 +40,10 @@ SAVE_EVERY_S = 120.0
 class TrainSettings:
     """Everything that decides a training run; written into the card."""
 
-    out: Path  # weights, checkpoints and the example cache
-    anatomy: Path  # folder of label maps
-    network: str = "detector"  # or "anatomy"
-    steps: int = 3000
+    out: Path  # weights, checkpoints, the example cache and the finished model
+    anatomy: Path | None = None  # folder of label maps; None: procedural heads
+    steps: int = 3000  # of the detector
+    anatomy_steps: int = 450  # whole heads are few and large: each step sees a whole scan
     batch: int = 2
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
@@ -49,47 +52,61 @@ class TrainSettings:
     seed: int = 0
     device: str = "cpu"
     heads: tuple[str, ...] = TRAINING_HEADS
+    choosing_heads: tuple[str, ...] = ("head_13", "head_14")  # calibration and operating points
+    choosing_scans: int = 32
 
 
 def train(settings: TrainSettings, report: Report) -> Path:
-    """Train one network to its last step; returns the path of its averaged weights (safetensors).
+    """Train both networks, choose the operating points, write the model; returns its folder.
 
     Raises UsageError where the anatomy folder lacks the heads.
     """
+    examples = ensure_examples(settings, report)
+    weights = {name: train_network(name, examples, settings, report) for name in ("anatomy", "detector")}
+    del examples
+    choosing = Choosing(settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed)
+    facts = {name: str(value) for name, value in asdict(settings).items() if name not in ("out", "anatomy")}
+    return finish_model(weights["anatomy"], weights["detector"], settings.out, choosing, facts)
+
+
+def train_network(name: str, examples: list[Example], settings: TrainSettings, report: Report) -> Path:
+    """Train "anatomy" or "detector" to its last step; returns its averaged weights (safetensors)."""
     torch.manual_seed(settings.seed)
     device = torch.device(settings.device)
-    examples = ensure_examples(settings, report)
-    build, batches = (
-        (build_detector, detector_batches) if settings.network == "detector" else (build_anatomy, anatomy_batches)
-    )
+    detector = name == "detector"
+    build, batches = (build_detector, detector_batches) if detector else (build_anatomy, anatomy_batches)
+    steps = settings.steps if detector else settings.anatomy_steps
     network, averaged = build().to(device), build().to(device)
     averaged.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    checkpoint = settings.out / f"{settings.network}.checkpoint.safetensors"
+    optimiser = torch.optim.AdamW(
+        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    checkpoint = settings.out / f"{name}.checkpoint.safetensors"
     first = resume(checkpoint, network, averaged, optimiser, report)
     stream = batches(examples, settings, np.random.default_rng([settings.seed, first]))
     started = saved = time.monotonic()
     running = 0.0
-    for step in range(first, settings.steps):
+    for step in range(first, steps):
         image, target = next(stream)  # (b, 1, i, j, k), (b, i, j, k)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, settings)
+            group["lr"] = learning_rate(step / steps, settings.learning_rate)
         network.train()
-        loss = segmentation_loss(network(image.to(device)), target.to(device), settings.network)
+        loss = segmentation_loss(network(image.to(device)), target.to(device), detector)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         average_into(averaged, network, min(settings.average, (step + 1) / (step + 10)))
-        running = float(loss) if step == first else 0.98 * running + 0.02 * float(loss)
+        value = float(loss.detach())
+        running = value if step == first else 0.98 * running + 0.02 * value
         if step % 20 == 0:
             pace = (time.monotonic() - started) / (step - first + 1)
-            report(f"{settings.network} step {step}/{settings.steps} loss {running:.3f} {pace:.2f} s/step")
+            report(f"{name} step {step}/{steps} loss {running:.3f} {pace:.2f} s/step")
         if time.monotonic() - saved > SAVE_EVERY_S:
             save_checkpoint(checkpoint, step + 1, network, averaged, optimiser)
             saved = time.monotonic()
-    save_checkpoint(checkpoint, settings.steps, network, averaged, optimiser)
-    weights = settings.out / f"{settings.network}.safetensors"
+    save_checkpoint(checkpoint, steps, network, averaged, optimiser)
+    weights = settings.out / f"{name}.safetensors"
     write_file(weights, safetensors.torch.save(averaged.state_dict()))
     report(f"wrote {weights}")
     return weights
@@ -99,20 +116,29 @@ def ensure_examples(settings: TrainSettings, report: Report) -> list[Example]:
     """Simulate the training scans that the cache lacks, then load them all."""
     folder = settings.out / "examples"
     for pair in range(settings.scans // 2):
-        head = settings.heads[pair % len(settings.heads)]
         seed = 1_000_000 * settings.seed + pair
-        if all((folder / f"{head}_{seed}_{contrast}.npz").exists() for contrast in ("swi", "gre")):
+        name = settings.heads[pair % len(settings.heads)] if settings.anatomy else "procedural"
+        if all((folder / f"{name}_{seed}_{contrast}.npz").exists() for contrast in ("swi", "gre")):
             continue
-        path = settings.anatomy / f"{head}.nii.gz"
-        if not path.exists():
-            raise UsageError(
-                "no-anatomy", path, found="no such label map", need="a folder of FreeSurfer label maps at 1 mm",
-                remedy="Give it with --anatomy.",
-            )  # fmt: skip
-        for example in data.make_examples(load_head(path), seed, torch.device(settings.device)):
+        for example in data.make_examples(
+            training_head(name, seed, settings), seed, torch.device(settings.device)
+        ):
             data.save(example, folder)
         report(f"simulated {2 * pair + 2}/{settings.scans} scans")
     return [data.load(path) for path in sorted(folder.glob("*.npz"))]
+
+
+def training_head(name: str, seed: int, settings: TrainSettings) -> HeadLabels:
+    """A label map of the anatomy folder, or a procedural head. Raises UsageError `no-anatomy`."""
+    if settings.anatomy is None:
+        return replace(procedural_head(seed), name=name)
+    path = settings.anatomy / f"{name}.nii.gz"
+    if path.exists():
+        return load_head(path)
+    raise UsageError(
+        "no-anatomy", path, found="no such label map", need="a folder of FreeSurfer label maps at 1 mm",
+        remedy="Give it with --anatomy, or leave it away for procedural heads.",
+    )  # fmt: skip
 
 
 def detector_batches(
@@ -131,9 +157,8 @@ def anatomy_batches(
         yield data.whole_head(examples[int(rng.integers(len(examples)))], rng)
 
 
-def segmentation_loss(logits: torch.Tensor, target: torch.Tensor, network: str) -> torch.Tensor:
+def segmentation_loss(logits: torch.Tensor, target: torch.Tensor, detector: bool) -> torch.Tensor:
     """Weighted cross-entropy over all classes plus Dice. logits (b, c, i, j, k), target (b, i, j, k)."""
-    detector = network == "detector"
     weights = torch.tensor(CLASS_WEIGHTS, device=logits.device) if detector else None
     known = target != IGNORE
     target = torch.where(known, target, 0)
@@ -148,11 +173,10 @@ def segmentation_loss(logits: torch.Tensor, target: torch.Tensor, network: str) 
     return total
 
 
-def learning_rate(step: int, settings: TrainSettings) -> float:
-    """Warm up over 50 steps, then a cosine down to a hundredth."""
-    warm = min(1.0, (step + 1) / 50)
-    cosine = 0.5 * (1.0 + float(np.cos(np.pi * step / settings.steps)))
-    return settings.learning_rate * warm * (0.01 + 0.99 * cosine)
+def learning_rate(done: float, highest: float) -> float:
+    """Warm up over the first 2 %, then a cosine down to a hundredth. done: share of the run, 0..1."""
+    warm = min(1.0, done / 0.02 + 0.02)
+    return highest * warm * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done)))
 
 
 @torch.no_grad()
