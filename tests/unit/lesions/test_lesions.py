@@ -1,0 +1,187 @@
+"""Candidates, measures, places and counts on hand-made score maps and scans."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from petechia.lesions.contrast import contrast_to_noise
+from petechia.lesions.count import count_distribution, count_interval_90
+from petechia.lesions.find import Calibration, OperatingPoint, find_candidates
+from petechia.lesions.measure import measure_all
+from petechia.lesions.place import learn_places
+from petechia.types import LesionClass, Region, ScoreMap, Side, Volume
+
+CLASSES = ("background", "cmb", "calcification", "iron", "vessel", "interface")
+POINT = OperatingPoint(definite=0.5, possible=0.2)
+SPACING = 0.8
+
+
+def _scores(*blobs: tuple[str, tuple[float, float, float], float, float], n: int = 40) -> ScoreMap:
+    """Blobs as (class, centre voxel, peak, sigma in voxels) on an empty map."""
+    probability = np.zeros((len(CLASSES), n, n, n), np.float32)
+    index = np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), -1)
+    for name, centre, peak, sigma in blobs:
+        blob = peak * np.exp(-((index - np.asarray(centre)) ** 2).sum(-1) / (2 * sigma**2))
+        layer = probability[CLASSES.index(name)]
+        np.maximum(layer, blob, out=layer)
+    probability[0] = np.clip(1.0 - probability[1:].sum(0), 0.0, 1.0)
+    return ScoreMap(CLASSES, probability, np.diag([SPACING] * 3 + [1.0]), SPACING)
+
+
+def _scan(*dots: tuple[tuple[float, float, float], float], side: float = 0.5) -> Volume:
+    """A grey scan of 32 mm with black balls at (centre mm, radius mm)."""
+    n = int(32 / side)
+    voxels = np.full((n, n, n), 100.0, np.float32)
+    position = np.stack(np.meshgrid(*[np.arange(n) * side] * 3, indexing="ij"), -1)
+    for centre, radius in dots:
+        voxels[np.linalg.norm(position - np.asarray(centre), axis=-1) <= radius] = 10.0
+    voxels += np.random.default_rng(0).normal(0, 2.0, voxels.shape).astype(np.float32)
+    affine = np.diag([side] * 3 + [1.0])
+    return Volume("scan", Path("scan.nii"), "", voxels, affine, sides_known=True)
+
+
+def _anatomy(n: int = 14) -> ScoreMap:
+    """Lobar everywhere but a deep core; the grid covers the scan at 2.5 mm."""
+    probability = np.zeros((5, n, n, n), np.float32)
+    probability[1] = 1.0
+    probability[1, 5:9, 5:9, 5:9], probability[2, 5:9, 5:9, 5:9] = 0.0, 1.0
+    affine = np.diag([2.5] * 3 + [1.0])
+    return ScoreMap(("outside", "lobar", "deep", "infratentorial", "csf"), probability, affine, 2.5)
+
+
+def _read(scores: ScoreMap, volume: Volume, point: OperatingPoint = POINT):
+    anatomy = _anatomy()
+    places = learn_places(anatomy, anatomy.probability[0] < 0.5, volume.sides_known)
+    return measure_all(find_candidates(scores, Calibration()), point, scores, volume, places)
+
+
+def test_one_dot_is_found_where_it_lies_and_as_large_as_it_is() -> None:
+    lesions = _read(_scores(("cmb", (20, 22, 18), 0.9, 1.2)), _scan(((16.0, 17.6, 14.4), 1.5)))
+    assert len(lesions) == 1
+    lesion = lesions[0]
+    assert lesion.kind is LesionClass.CMB
+    assert np.linalg.norm(np.subtract(lesion.centre_ras_mm, (16.0, 17.6, 14.4))) < 0.3
+    assert lesion.diameter_mm == pytest.approx(3.0, rel=0.1)
+    assert lesion.volume_mm3 == pytest.approx(len(lesion.voxels_ijk) * 0.125)
+    assert lesion.probability == pytest.approx(0.9, abs=0.02)
+    assert lesion.contrast > 20
+
+
+def test_two_close_dots_are_two_and_a_ragged_one_is_one() -> None:
+    pair = _read(
+        _scores(("cmb", (15, 20, 20), 0.9, 1.2), ("cmb", (22, 20, 20), 0.8, 1.2)),
+        _scan(((12.0, 16.0, 16.0), 1.2), ((17.6, 16.0, 16.0), 1.2)),
+    )
+    assert [round(lesion.centre_ras_mm[0]) for lesion in pair] == [12, 18]
+    ragged = _scores(("cmb", (20, 20, 20), 0.9, 1.5), ("cmb", (22, 20, 20), 0.85, 1.0))
+    assert len(_read(ragged, _scan(((16.4, 16.0, 16.0), 1.6)))) == 1
+
+
+def test_no_voxel_belongs_to_two_lesions() -> None:
+    lesions = _read(
+        _scores(("cmb", (18, 20, 20), 0.9, 1.5), ("cmb", (22, 20, 20), 0.8, 1.5)), _scan(((16.0, 16.0, 16.0), 2.5))
+    )
+    voxels = [tuple(v) for lesion in lesions for v in lesion.voxels_ijk.tolist()]
+    assert len(voxels) == len(set(voxels))
+
+
+def test_the_operating_point_decides_the_class_and_mimics_keep_their_name() -> None:
+    scores = _scores(
+        ("cmb", (8, 20, 20), 0.9, 1.2),
+        ("cmb", (20, 20, 20), 0.3, 1.2),
+        ("calcification", (32, 20, 20), 0.9, 1.2),
+        ("cmb", (20, 8, 20), 0.12, 1.2),
+        ("vessel", (20, 8, 20), 0.7, 1.5),
+    )
+    volume = _scan(*(((x * SPACING, y * SPACING, 16.0), 1.2) for x, y in ((8, 20), (20, 20), (32, 20), (20, 8))))
+    kinds = [lesion.kind for lesion in _read(scores, volume)]
+    assert kinds[:2] == [LesionClass.CMB, LesionClass.POSSIBLE]
+    assert set(kinds[2:]) == {LesionClass.CALCIFICATION, LesionClass.VESSEL}
+    assert [lesion.id for lesion in _read(scores, volume)] == [1, 2, 3, 4]
+    lenient = _read(scores, volume, OperatingPoint(0.25, 0.05))
+    assert sum(lesion.kind is LesionClass.CMB for lesion in lenient) == 2
+
+
+def test_an_empty_map_gives_no_lesion() -> None:
+    assert _read(_scores(), _scan()) == ()
+
+
+def test_thick_slices_still_give_at_least_one_voxel() -> None:
+    volume = _scan(((16.0, 16.0, 16.0), 1.0))
+    thick = Volume(
+        "scan", Path("s"), "", volume.voxels[:, :, 4::10].copy(),
+        np.array([[0.5, 0, 0, 0], [0, 0.5, 0, 0], [0, 0, 5.0, 2.0], [0, 0, 0, 1]]), sides_known=True,
+    )  # fmt: skip
+    lesions = _read(_scores(("cmb", (20, 20, 20), 0.9, 1.2)), thick)
+    assert len(lesions) == 1
+    assert len(lesions[0].voxels_ijk) >= 1
+
+
+def test_region_is_a_vote_around_the_lesion_and_side_comes_from_the_brain() -> None:
+    volume = _scan()
+    anatomy = _anatomy()
+    places = learn_places(anatomy, np.ones((14, 14, 14), bool), volume.sides_known)
+    assert places.region_of(np.array([16.0, 16.0, 16.0]), 1.0) is Region.DEEP
+    assert places.region_of(np.array([3.0, 16.0, 16.0]), 1.0) is Region.LOBAR
+    middle = 13 * 2.5 / 2
+    assert places.side_of(np.array([middle + 8, 10.0, 10.0])) is Side.RIGHT
+    assert places.side_of(np.array([middle - 8, 20.0, 10.0])) is Side.LEFT
+    assert places.side_of(np.array([middle + 1, 10.0, 10.0])) is Side.MIDLINE
+    unknown = learn_places(anatomy, np.ones((14, 14, 14), bool), sides_known=False)
+    assert unknown.side_of(np.array([3.0, 3.0, 3.0])) is Side.UNKNOWN
+
+
+def test_a_csf_pocket_at_the_centre_does_not_change_the_region() -> None:
+    anatomy = _anatomy()
+    anatomy.probability[:, 6:8, 6:8, 6:8] = 0.0
+    anatomy.probability[4, 6:8, 6:8, 6:8] = 1.0
+    places = learn_places(anatomy, np.ones((14, 14, 14), bool), sides_known=True)
+    assert places.region_of(np.array([16.25, 16.25, 16.25]), 1.0) is Region.DEEP
+
+
+def test_a_tilted_midline_is_found() -> None:
+    anatomy = _anatomy(40)
+    index = np.stack(np.meshgrid(*[np.arange(40)] * 3, indexing="ij"), -1)
+    brain = np.abs(index[..., 0] - (20 + 0.2 * (index[..., 1] - 20))) < 10
+    places = learn_places(anatomy, brain, sides_known=True)
+    for j in (5, 20, 35):
+        on_plane = np.array([20 + 0.2 * (j - 20), j, 20]) * 2.5
+        assert places.side_of(on_plane) is Side.MIDLINE
+        assert places.side_of(on_plane + [9, 0, 0]) is Side.RIGHT
+        assert places.side_of(on_plane - [9, 0, 0]) is Side.LEFT
+
+
+def test_the_count_distribution_agrees_with_enumeration() -> None:
+    p = np.array([0.9, 0.5, 0.2, 0.7])
+    expected = np.zeros(5)
+    for outcome in itertools.product([0, 1], repeat=4):
+        expected[sum(outcome)] += np.prod(np.where(outcome, p, 1 - p))
+    assert np.allclose(count_distribution(p), expected)
+
+
+def test_the_interval_holds_ninety_percent_and_the_count() -> None:
+    p = np.full(20, 0.5)
+    low, high = count_interval_90(p, 10)
+    mass = count_distribution(p)[low : high + 1].sum()
+    assert mass >= 0.9
+    assert count_distribution(p)[low + 1 : high + 1].sum() < 0.95
+    assert count_interval_90(np.array([0.99] * 3), 3) == (3, 3)
+    assert count_interval_90(np.zeros(0), 0) == (0, 0)
+    assert count_interval_90(np.full(10, 0.1), 8)[1] >= 8
+
+
+def test_contrast_to_noise_follows_its_written_rule() -> None:
+    volume = _scan(((16.0, 16.0, 16.0), 1.5))
+    centre = np.array([16.0, 16.0, 16.0])
+    position = np.stack(np.meshgrid(*[np.arange(64) * 0.5] * 3, indexing="ij"), -1)
+    distance = np.linalg.norm(position - centre, axis=-1)
+    core = np.percentile(volume.voxels[distance <= 1.5], 20)
+    ring = volume.voxels[(distance >= 3.5) & (distance <= 7.5)]
+    spread = 1.4826 * np.median(np.abs(ring - np.median(ring)))
+    expected = (np.median(ring) - core) / spread
+    assert contrast_to_noise(volume.voxels, volume.affine_ras, centre, 1.5) == pytest.approx(expected, rel=1e-6)
+    assert contrast_to_noise(volume.voxels, volume.affine_ras, np.array([500.0, 0, 0]), 1.5) == 0.0
