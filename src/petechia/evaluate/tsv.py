@@ -33,7 +33,7 @@ def read_detections(path: Path) -> Detections:
         centre_ras_mm=_positions(path, rows),
         probability=_probabilities(path, rows, "probability" in header),
         kind=tuple(row.get("class", LesionClass.CMB.value) for row in rows),
-        region=tuple(row.get("region", "unknown") for row in rows),
+        region=_words(rows, "region"),
         diameter_mm=_column(path, rows, "diameter_mm"),
         label=_labels(path, rows),
     )
@@ -47,7 +47,7 @@ def read_planted(path: Path) -> Planted:
     return Planted(
         centre_ras_mm=_positions(path, rows),
         kind=tuple(row["kind"] for row in rows),
-        region=tuple(row.get("region", "unknown") for row in rows),
+        region=_words(rows, "region"),
         diameter_mm=np.where(np.isfinite(diameter), diameter, 2 * radius),
         cnr=_column(path, rows, "cnr"),
         label=_labels(path, rows),
@@ -124,6 +124,12 @@ def number(path: Path, cell: str, name: str) -> float:
 
 def _column(path: Path, rows: Sequence[Row], name: str) -> FloatArray:
     return np.array([number(path, row.get(name, "n/a"), name) for row in rows], np.float64)
+
+
+def _words(rows: Sequence[Row], name: str) -> tuple[str, ...]:
+    """A column of words; n/a and an absent column are `unknown`."""
+    words = (row.get(name, "") for row in rows)
+    return tuple("unknown" if word.strip().lower() in MISSING else word for word in words)
 
 
 def _positions(path: Path, rows: Sequence[Row]) -> FloatArray:

@@ -149,6 +149,14 @@ def test_each_breakdown_adds_up_to_the_whole(folders):
             assert sum(row.false_positives for row in rows) == evaluation.pooled.false_positives
 
 
+def test_an_unknown_region_has_its_own_row(tmp_path):
+    write_truth(tmp_path / "t", "scan", [lesion(0, region="n/a"), lesion(30, region="unknown")])
+    write_reading(tmp_path / "p", "scan", [finding(0, 0.9)])
+    region = strata_of(evaluate(tmp_path / "p", tmp_path / "t", FEW), "region")
+    assert (region["unknown"].lesions, region["unknown"].found) == (2, 1)
+    assert region["lobar"].sensitivity.value is None
+
+
 def test_mimics_and_where_false_positives_lie(folders):
     evaluation = evaluate(*folders, FEW)
     mimics = {row.kind: (row.planted, row.called) for row in evaluation.mimics}
