@@ -113,10 +113,9 @@ def paint_nuclei(canvas: Canvas, shape: HeadShape) -> None:
     only = (*CEREBRAL_OR_CSF, 10, 49, 28, 60)
 
     def lens(x: Array, y: Array, z: Array) -> Array:
-        # A shell that leans outwards behind: its lateral face follows the insula.
-        return _turned(
-            x + np.float32(0.006) * np.square(y - 1), y, z, (26.5, 1, 2), (5.4 * k, 18.5 * k, 12.5 * k), 0.2
-        )
+        # A shell bowed inwards at both ends: its lateral face follows the insula.
+        bow = (x + 0.006 * np.square(y - 1)).astype(np.float32)
+        return _turned(bow, y, z, (26.5, 1, 2), (5.4 * k, 18.5 * k, 12.5 * k), 0.2)
 
     pg.paint_pair(canvas, ((12, -24, -16), (36, 26, 20)), (12, 51), lens, only)
     pg.paint_pair(
