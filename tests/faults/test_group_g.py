@@ -177,57 +177,63 @@ def test_g01_a_real_full_disk(tmp_path: Path) -> None:
 
 # -- G02: kill -9 ------------------------------------------------------------------------------------------
 
-COMMIT_LOOP = """
-import os
-import sys
-from pathlib import Path
-from petechia.store.files import commit, sweep
-from petechia.store.lock import hold
-from petechia.store.manifest import Stamp
-from petechia.store.resume import is_current
-from petechia.types import OutputFile
-
-def commits(root, rounds):
-    with hold(root):
-        for n in range(rounds):
-            files = [OutputFile(f"f{i}", bytes([n % 251, i]) * 40_000) for i in range(3 + n % 2)]
-            sweep(root / "s", "s")
-            if not is_current(root / "s", "s", f"k{n}"):
-                commit(root / "s", files, Stamp("s", f"k{n}"))
-
-for line in sys.stdin:  # "ROUNDS ROOT": do it in a child that may be killed
-    rounds, _, root = line.strip().partition(" ")
-    pid = os.fork()
-    if pid == 0:
-        commits(Path(root), int(rounds))
-        os._exit(0)
-    print(pid, flush=True)
-    print(os.waitpid(pid, 0)[1], flush=True)
-"""
-KILLS = 100
+KILLS = 60
 
 
 def finals(folder: Path) -> dict[str, bytes]:
     return {name: data for name, data in tree(folder).items() if not name.startswith(".petechia-")}
 
 
-def test_g02_kill_at_random_instants(tmp_path: Path) -> None:
-    """A reading is replaced over and over; whenever the kill comes, files are whole; the next run mends."""
-    root, once = tmp_path / "root", tmp_path / "once"
-    draw = random.Random(0)
-    states = set()
+@pytest.fixture
+def committer() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-c", COMMIT_LOOP], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as parent:
-        assert commit_in_child(parent, f"1 {once}") == 0
-        wanted = tree(once)
-        for _ in range(KILLS):
-            assert commit_in_child(parent, f"100000 {root}", draw.uniform(0.0, 0.06)) == signal.SIGKILL
-            states.add(check_after_kill(root / "s"))
-            if draw.random() < 0.3:
-                assert commit_in_child(parent, f"1 {root}") == 0
-                assert {n: d for n, d in tree(root).items() if n != ".petechia-run.lock"} == wanted
-    assert states == {True, False}  # the kills did fall inside commits and outside
+        [sys.executable, str(HERE / "commit_loop.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+
+
+def test_g02_kill_before_every_call(tmp_path: Path, committer: subprocess.Popen[str]) -> None:
+    """The n-th call to the disk never happens, n = 1, 2, ... until a recommit needs fewer."""
+    assert commit_in_child(committer, f"1 2 0 {tmp_path / 'once'}") == 0
+    wanted = tree(tmp_path / "once")
+    states = []
+    for nth in range(1, 200):
+        root = tmp_path / f"n{nth}"
+        assert commit_in_child(committer, f"0 1 0 {root}") == 0  # an older reading
+        status = commit_in_child(committer, f"1 2 {nth} {root}")
+        states.append(check_after_kill(root / "s"))
+        assert commit_in_child(committer, f"1 2 0 {root}") == 0
+        assert unlocked(root) == wanted
+        if status == 0:
+            break
+        assert status == signal.SIGKILL
+    assert states[0] is states[-1] is True
+    assert 5 <= states.count(False) <= len(states) - 10
+
+
+def test_g02_kill_at_random_instants(tmp_path: Path, committer: subprocess.Popen[str]) -> None:
+    """A reading is replaced over and over; whenever the kill comes, files are whole; the next run mends."""
+    root = tmp_path / "root"
+    draw = random.Random(0)
+    assert commit_in_child(committer, f"0 1 0 {tmp_path / 'once'}") == 0
+    wanted = tree(tmp_path / "once")
+    started = time.monotonic()
+    assert commit_in_child(committer, f"0 1 0 {tmp_path / 'again'}") == 0
+    some_s = min(3 * (time.monotonic() - started), 0.3)  # of a few commits, however slow the disk
+    for _ in range(KILLS):
+        order = f"0 100000 0 {root}"
+        assert commit_in_child(committer, order, draw.uniform(0, some_s)) == signal.SIGKILL
+        check_after_kill(root / "s")
+        if draw.random() < 0.3:
+            assert commit_in_child(committer, f"0 1 0 {root}") == 0
+            assert unlocked(root) == wanted
+
+
+def unlocked(root: Path) -> dict[str, bytes]:
+    return {name: data for name, data in tree(root).items() if name != ".petechia-run.lock"}
 
 
 def commit_in_child(parent: subprocess.Popen[str], order: str, kill_after_s: float | None = None) -> int:
@@ -444,6 +450,22 @@ def test_g06_stale_temp_files_are_removed_and_never_read(tmp_path: Path) -> None
         "report.html",
         "notes.txt",
     }
+
+
+def test_g06_leftovers_beside_a_complete_reading(tmp_path: Path, log: Path) -> None:
+    """Killed after the manifest, before the tidying: skipped, and tidied."""
+    import hashlib
+
+    scans = scans_in(tmp_path / "in", ["ok 1"])
+    run(scans, tmp_path / "out")
+    before = tree(tmp_path / "out")
+    folder = tmp_path / "out" / "s00"
+    (folder / f".petechia-tmp-{hashlib.sha256(b's00').hexdigest()[:12]}-ff").write_text("half")
+    (folder / ".petechia-intent-s00.json").write_bytes(before["s00/.petechia-reading-s00.json"])
+    log.write_text("")
+    run(scans, tmp_path / "out")
+    assert reads(log) == []
+    assert tree(tmp_path / "out") == before
 
 
 def test_g06_temp_names_are_never_used_twice(tmp_path: Path) -> None:

@@ -122,6 +122,23 @@ def test_never_two_at_once(tmp_path: Path) -> None:
     assert (most, entered) == (1, 80)
 
 
+def test_a_file_removed_between_open_and_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last holder unlinks the file that we have just opened: a lock on it would lock nobody out."""
+    real, calls = lock.fcntl.flock, []
+
+    def flock(descriptor: int, how: int) -> None:
+        calls.append(how)
+        if len(calls) == 1:
+            (tmp_path / LOCK).unlink()
+        real(descriptor, how)
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    with hold(tmp_path):
+        assert len(calls) == 2
+        with pytest.raises(EnvironmentFailure, match="locked-by"), hold(tmp_path):
+            pass
+
+
 def foreign_record(root: Path, silent_s: float) -> None:
     path = root / LOCK
     path.write_text(json.dumps({"pid": 1, "host": "another-host", "since": "2001"}))
