@@ -57,13 +57,11 @@ def locate(volume: Volume, anatomy: ScoreMap) -> Brain:
         if inner.any()
         else np.full(mask.shape, np.inf)
     )
-    not_cortex = ndimage.distance_transform_edt(
-        ~np.isin(labels, _numbers(anatomy, "lobar")), sampling=between
-    )
-    not_csf = ndimage.distance_transform_edt(
-        ~np.isin(labels, _numbers(anatomy, "outside", "csf")), sampling=between
-    )
-    core = (labels == anatomy.classes.index("deep")) & (not_csf > _CSF_GAP_MM) & (not_cortex > _CORTEX_GAP_MM)
+    core = labels == anatomy.classes.index("deep")
+    for gap_mm, names in ((_CORTEX_GAP_MM, ("lobar",)), (_CSF_GAP_MM, ("outside", "csf"))):
+        other = np.isin(labels, _numbers(anatomy, *names))
+        if other.any():
+            core &= ndimage.distance_transform_edt(~other, sampling=between) > gap_mm
     # the image ends where its last voxels end, half a step beyond their centres
     voxel_cm3 = (
         float(np.prod([size * n / len(axis) for axis, n, size in _sides(axes, volume, spacing)])) / 1000
