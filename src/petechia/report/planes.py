@@ -133,7 +133,9 @@ def _edge_mm(scene: Scene, axis: int, index: FloatArray) -> float:
 
 def oriented_slice(block: AnyArray, plane: Plane, index: int) -> AnyArray:
     """One slice of a canonical (i, j, k) array as picture rows and columns (row, column)."""
-    return as_picture(np.take(block, index, axis=plane.through_axis))
+    cut: list[slice | int] = [slice(None)] * 3
+    cut[plane.through_axis] = index
+    return as_picture(block[tuple(cut)])
 
 
 def as_picture(flat: AnyArray) -> AnyArray:

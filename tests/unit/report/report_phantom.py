@@ -65,6 +65,15 @@ def world_grid(affine: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return ijk @ affine[:3, :3].T + affine[:3, 3]
 
 
+def box_round(affine: np.ndarray, shape: tuple[int, int, int], centre, radius: float) -> tuple[slice, ...]:
+    """Voxels that may lie within radius (mm) of a scanner position, one more on each side."""
+    index = np.linalg.solve(affine, [*centre, 1.0])[:3]
+    reach = np.ceil(radius / np.linalg.norm(affine[:3, :3], axis=0)).astype(int) + 1
+    first = np.maximum(np.rint(index).astype(int) - reach, 0)
+    last = np.minimum(np.rint(index).astype(int) + reach + 1, shape)
+    return tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+
+
 def make_head(
     affine: np.ndarray, shape: tuple[int, int, int], spots=SPOTS, noise: float = 4.0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -83,8 +92,9 @@ def make_head(
         vein = (x - start[0] - slope * (y - start[1])) ** 2 + (z - 25 - 0.2 * y) ** 2 < 1.2**2
         voxels[vein & brain & (np.abs(y - start[1]) < 30)] *= 0.45
     for centre, size, *_ in spots:
-        distance2 = ((mm - np.array(centre)) ** 2).sum(axis=-1)
-        voxels *= 1 - 0.92 * np.exp(-distance2 / (2 * (0.75 * size) ** 2))
+        box = box_round(affine, shape, centre, 4 * size)
+        distance2 = ((mm[box] - np.array(centre)) ** 2).sum(axis=-1)
+        voxels[box] *= 1 - 0.92 * np.exp(-distance2 / (2 * (0.75 * size) ** 2))
     voxels += np.random.default_rng(7).normal(0, noise, shape)
     return np.maximum(voxels, 0).astype(np.float32), brain
 
@@ -97,12 +107,14 @@ def make_volume(affine: np.ndarray, voxels: np.ndarray, name: str = "example_swi
 
 def make_lesions(affine: np.ndarray, shape: tuple[int, int, int], spots=SPOTS) -> tuple[Lesion, ...]:
     """The truth as a reading would hold it; no voxel is given twice, and each finding has at least one."""
-    mm = world_grid(affine, shape)
     voxel_mm3 = abs(np.linalg.det(affine[:3, :3]))
     lesions = []
     for number, (centre, radius, kind, probability, region) in enumerate(spots, start=1):
-        distance = np.linalg.norm(mm - np.array(centre), axis=-1)
-        inside = np.argwhere(distance <= max(radius, distance.min()))
+        box = box_round(affine, shape, centre, radius)
+        corner = np.array([each.start for each in box])
+        near = np.argwhere(np.ones([each.stop - each.start for each in box], bool)) + corner
+        distance = np.linalg.norm(near @ affine[:3, :3].T + affine[:3, 3] - np.array(centre), axis=-1)
+        inside = near[distance <= max(radius, distance.min())]
         volume = len(inside) * voxel_mm3
         lesions.append(
             Lesion(
