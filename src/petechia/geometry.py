@@ -26,7 +26,7 @@ def apply_affine(affine: FloatArray, points: AnyArray) -> FloatArray:
 def axis_codes(affine: FloatArray) -> str:
     """The anatomical direction in which each voxel axis grows, such as "RAS" or "LPS".
 
-    Each world axis is given to one voxel axis, the best aligned pair first, so oblique grids stay unambiguous.
+    Each world axis is given to one voxel axis, the best aligned pair first, so oblique grids stay clear.
     """
     order, flips = _axis_assignment(affine)
     letters = ["", "", ""]

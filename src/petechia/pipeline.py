@@ -78,7 +78,7 @@ class _Clock:
 
 
 def load_models(settings: DetectSettings, threads: int = limits.INFERENCE_THREADS) -> Models:
-    """Load, verify and compile a model. Raises EnvironmentFailure `no-model`, `weights-hash`, `no-runtime`."""
+    """Load, verify, compile a model. Raises EnvironmentFailure `no-model`, `weights-hash`, `no-runtime`."""
     card = load_card(settings.model)
     anatomy, detector = (
         compile_network(read_weights(card, facts), facts.classes, threads)
@@ -169,7 +169,7 @@ def _too_many(found: int) -> Finding:
     return Finding(
         "outside-tested-range",
         Outcome.WARN,
-        f"found {found} findings; need at most {limits.MAX_CANDIDATES}. The list is complete, its figures untested.",
+        f"found {found} findings; need at most {limits.MAX_CANDIDATES}. The list is complete but untested.",
     )
 
 

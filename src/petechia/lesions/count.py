@@ -8,7 +8,7 @@ from petechia.types import FloatArray
 
 
 def count_distribution(probabilities: FloatArray) -> FloatArray:
-    """P(number of microbleeds = n) for independent candidates (Poisson binomial), n = 0..len. -> (len + 1,)."""
+    """P(count = n) for independent candidates (Poisson binomial), n = 0..len. -> (len + 1,)."""
     distribution = np.ones(1)
     for p in probabilities:
         distribution = np.convolve(distribution, [1.0 - p, p])

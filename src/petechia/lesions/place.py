@@ -23,7 +23,7 @@ class Places:
     midline: FloatArray | None  # (4,) plane: normal and offset in RAS mm, positive on the patient's right
 
     def region_of(self, centre_ras_mm: FloatArray, radius_mm: float) -> Region:
-        """The region with the most probability within RING_MM of the lesion's edge; CSF and air do not vote."""
+        """The region with most probability within RING_MM of the lesion's edge; CSF and air do not vote."""
         low, distance = self._around(centre_ras_mm, radius_mm + RING_MM)
         near = distance <= radius_mm + RING_MM
         votes = []
@@ -55,7 +55,7 @@ class Places:
 
 
 def learn_places(anatomy: ScoreMap, brain: NDArray[np.bool_], sides_known: bool) -> Places:
-    """Fit the midline of a brain mask (i, j, k) on the anatomy grid; no side where orientation was assumed."""
+    """Fit the midline of a brain mask (i, j, k) on the anatomy grid; none where sides are not known."""
     return Places(anatomy, _midline(anatomy, brain) if sides_known else None)
 
 

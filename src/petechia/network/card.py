@@ -57,9 +57,12 @@ def load_card(name: str) -> Card:
     path = WEIGHTS / name / "card.json" if name in model_names() else Path(name) / "card.json"
     if not path.is_file():
         raise EnvironmentFailure(
-            "no-model", path, found=f"no model called {name!r}", need=f"one of {', '.join(model_names()) or 'none'}, or a folder with a card.json",
+            "no-model",
+            path,
+            found=f"no model called {name!r}",
+            need=f"one of {', '.join(model_names()) or 'none'}, or a folder with a card.json",
             remedy="Choose with --model, or reinstall petechia.",
-        )  # fmt: skip
+        )
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if content["card_version"] != CARD_VERSION:
@@ -90,15 +93,18 @@ def read_weights(card: Card, facts: NetworkFacts) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise EnvironmentFailure(
-            "weights-missing", path, found=f"no readable file ({error.strerror})", need="the weights as shipped",
+            "weights-missing", path, found=f"no file ({error.strerror})", need="the weights as shipped",
             remedy="Reinstall petechia.",
         ) from error  # fmt: skip
     found = hashlib.sha256(content).hexdigest()
     if found != facts.sha256:
         raise EnvironmentFailure(
-            "weights-hash", path, found=f"sha256 {found[:12]}", need=f"{facts.sha256[:12]}",
+            "weights-hash",
+            path,
+            found=f"sha256 {found[:12]}",
+            need=f"{facts.sha256[:12]}",
             remedy="Reinstall petechia; never use weights that fail this check.",
-        )  # fmt: skip
+        )
     return content
 
 

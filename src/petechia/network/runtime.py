@@ -31,7 +31,7 @@ class Network:
 
 
 def compile_network(onnx: bytes, classes: tuple[str, ...], threads: int) -> Network:
-    """Compile ONNX bytes for the CPU. Raises EnvironmentFailure `no-runtime` where no runtime is installed."""
+    """Compile ONNX bytes for the CPU. Raises EnvironmentFailure `no-runtime` where none is installed."""
     for build in (_openvino, _onnxruntime):
         try:
             run, name = build(onnx, threads)
@@ -39,9 +39,12 @@ def compile_network(onnx: bytes, classes: tuple[str, ...], threads: int) -> Netw
             continue
         return Network(run, classes, name)
     raise EnvironmentFailure(
-        "no-runtime", sys.prefix, found="neither openvino nor onnxruntime", need="one of them",
+        "no-runtime",
+        sys.prefix,
+        found="neither openvino nor onnxruntime",
+        need="one of them",
         remedy="Run: pip install openvino",
-    )  # fmt: skip
+    )
 
 
 def score(network: Network, prepared: Prepared) -> ScoreMap:
@@ -67,9 +70,12 @@ def _check(probability: FloatArray, network: Network) -> None:
     else:
         return
     raise EnvironmentFailure(
-        "network-output", network.runtime, found=found, need=f"probabilities of {len(network.classes)} classes",
+        "network-output",
+        network.runtime,
+        found=found,
+        need=f"probabilities of {len(network.classes)} classes",
         remedy="Reinstall petechia and its runtime; if it stays, report it with `pip freeze`.",
-    )  # fmt: skip
+    )
 
 
 def _openvino(onnx: bytes, threads: int) -> tuple[Run, str]:

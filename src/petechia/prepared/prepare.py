@@ -108,5 +108,6 @@ def _mask_on(mask: NDArray[np.bool_], mask_affine_ras: FloatArray, grid: Grid) -
         position = np.rint(back[axis, axis] * np.arange(grid.shape[axis]) + back[axis, 3]).astype(np.intp)
         valid.append((position >= 0) & (position < mask.shape[axis]))
         index.append(np.clip(position, 0, mask.shape[axis] - 1))
-    picked: NDArray[np.bool_] = mask[np.ix_(*index)]
-    return picked & valid[0][:, None, None] & valid[1][None, :, None] & valid[2][None, None, :]
+    inside = valid[0][:, None, None] & valid[1][None, :, None] & valid[2][None, None, :]
+    picked: NDArray[np.bool_] = mask[np.ix_(*index)] & inside
+    return picked

@@ -1,8 +1,8 @@
 """From a head and a protocol to complex echoes on the acquired grid.
 
-S(r) = signal x exp(-TE R2*) x exp(i 2 pi gamma B0 dB TE), sampled as a scanner samples: k-space cropped to the
-acquired matrix (3D) or slices averaged over a profile (2D), so that dephasing within the voxel, blooming and
-ringing follow from the physics. Noise is complex Gaussian in every acquired voxel.
+S(r) = signal x exp(-TE R2*) x exp(i 2 pi gamma B0 dB TE), sampled as a scanner samples: k-space cropped to
+the acquired matrix (3D) or slices averaged over a profile (2D), so that dephasing within the voxel,
+blooming and ringing follow from the physics. Noise is complex Gaussian in every acquired voxel.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def gradient_echo(
 ) -> torch.Tensor:
     """Complex gradient-echo signal on the fine grid. maps: signal, R2* (1/s at 3 T), field (ppm); (i, j, k).
 
-    The field's slope across a fine voxel dephases it by sinc(slope / 2 pi): the exact answer for a linear slope.
+    The field's slope across a fine voxel dephases it by sinc(slope / 2 pi): exact for a linear slope.
     """
     signal, r2star, field = maps
     rate = r2star * (1.0 - R2STAR_FIELD_SHARE + R2STAR_FIELD_SHARE * field_strength_t / 3.0)
@@ -211,7 +211,7 @@ def _slice_profile(axis: _Axis, protocol: ScanProtocol, fine_mm: float, device: 
 def _grid(
     head: HeadModel, axes: tuple[_Axis, _Axis, _Axis], protocol: ScanProtocol
 ) -> tuple[FloatArray, tuple[float, float, float]]:
-    """Where voxel centres lie in the block. Cropped k-space keeps the *first fine voxel's centre* as origin."""
+    """Where voxel centres lie in the block. Cropped k-space keeps the first fine voxel's centre."""
     matrix = np.eye(4)
     spacing = [0.0, 0.0, 0.0]
     for axis in range(3):

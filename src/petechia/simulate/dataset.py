@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,27 +63,36 @@ def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> Non
     for index in range(options.n):
         subject = f"sub-{index + 1:04d}"
         participants.append(subject)
-        write_subject(out, subject, heads[index % len(heads)], index, options)
+        write_subject(out, subject, heads, index, options)
         progress(index + 1, options.n)
     write_file(out / "participants.tsv", ("participant_id\n" + "\n".join(participants) + "\n").encode())
 
 
-def write_subject(out: Path, subject: str, head: Path | None, index: int, options: DatasetOptions) -> None:
+def write_subject(
+    out: Path, subject: str, heads: list[Path | None], index: int, options: DatasetOptions
+) -> None:
     """Simulate one subject; each subject has its own seed, so any one can be made again alone."""
     seed = options.seed * 100_003 + index
+    head = heads[index % len(heads)]
     labels = anatomy.load_head(head) if head else procedural_head(seed)
-    model = _model(labels, seed, options)
-    contrasts = (
-        (options.contrasts[index % len(options.contrasts)],) if options.alternate else options.contrasts
-    )
+    model = _model(labels, seed, is_lesion_free(index, options.lesion_free_fraction), options)
+    # Shifted by one each time round, so that no head always gets the same contrast.
+    turn = (index + index // len(heads)) % len(options.contrasts)
+    contrasts = (options.contrasts[turn],) if options.alternate else options.contrasts
     rng = np.random.default_rng([seed, 4])
     for contrast in contrasts:
         scan = simulate_scan(model, draw_protocol(contrast, rng), seed)
         _write_scan(out, subject, scan, options)
 
 
-def _model(labels: HeadLabels, seed: int, options: DatasetOptions) -> HeadModel:
-    plant = PlantOptions(microbleeds=options.microbleeds, lesion_free_fraction=options.lesion_free_fraction)
+def is_lesion_free(index: int, fraction: float) -> bool:
+    """Spread evenly: of any n subjects in a row, n x fraction, to within one, have no microbleed."""
+    return math.floor((index + 1) * fraction + 1e-9) > math.floor(index * fraction + 1e-9)
+
+
+def _model(labels: HeadLabels, seed: int, lesion_free: bool, options: DatasetOptions) -> HeadModel:
+    count = 0 if lesion_free else options.microbleeds
+    plant = PlantOptions(microbleeds=count, lesion_free_fraction=0.0)
     return build_head(labels, HeadOptions(plant=plant), seed, torch.device(options.device))
 
 
@@ -97,7 +107,8 @@ def _heads(options: DatasetOptions) -> list[Path | None]:
     if not chosen:
         raise UsageError(
             "no-anatomy", options.anatomy, found="no such label maps (*.nii.gz)",
-            need="a folder of FreeSurfer label maps at 1 mm", remedy="Leave --anatomy away for procedural heads.",
+            need="a folder of FreeSurfer label maps at 1 mm",
+            remedy="Leave --anatomy away for procedural heads.",
         )  # fmt: skip
     return chosen
 
@@ -105,8 +116,16 @@ def _heads(options: DatasetOptions) -> list[Path | None]:
 def _write_front(out: Path) -> None:
     """dataset_description.json, README and .bidsignore of the dataset and of its truth."""
     generated = [{"Name": "petechia simulate", "Version": __version__, "Description": DISCLAIMER}]
-    common: dict[str, object] = {"BIDSVersion": "1.10.0", "License": "CC0", "Authors": ["petechia simulate", "a random seed"]}
-    raw: dict[str, object] = {"Name": "Simulated susceptibility scans", "DatasetType": "raw", "GeneratedBy": generated}
+    common: dict[str, object] = {
+        "BIDSVersion": "1.10.0",
+        "License": "CC0",
+        "Authors": ["petechia simulate", "a random seed"],
+    }
+    raw: dict[str, object] = {
+        "Name": "Simulated susceptibility scans",
+        "DatasetType": "raw",
+        "GeneratedBy": generated,
+    }
     truth: dict[str, object] = {
         "Name": "What was planted in the simulated scans",
         "DatasetType": "derivative",
@@ -114,8 +133,8 @@ def _write_front(out: Path) -> None:
         "SourceDatasets": [{"URL": "../.."}],
     }
     readme = (
-        "Simulated scans. No person was scanned. Microbleeds and their mimics were planted as susceptibility;\n"
-        "what was planted, and how visible it is, stands in derivatives/truth.\n"
+        "Simulated scans. No person was scanned. Microbleeds and their mimics were planted as\n"
+        "susceptibility; what was planted, and how visible it is, stands in derivatives/truth.\n"
         f"{DISCLAIMER}\n"
     )
     write_file(out / "dataset_description.json", _json(raw | common))
@@ -194,7 +213,8 @@ def _sidecar(protocol: ScanProtocol) -> dict[str, object]:
 def _stored(image: FloatArray) -> AnyArray:
     """As a scanner stores it: 12-bit integers."""
     top = float(np.percentile(image, 99.98))
-    return np.clip(np.rint(image / max(top, 1e-6) * 4095.0), 0, 4095).astype(np.int16)
+    stored: AnyArray = np.clip(np.rint(image / max(top, 1e-6) * 4095.0), 0, 4095).astype(np.int16)
+    return stored
 
 
 def _nifti(voxels: AnyArray, affine_ras: FloatArray) -> bytes:

@@ -48,6 +48,23 @@ class PlantOptions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Surroundings:
+    """Where things lie in one head: the region of each voxel, and the midline."""
+
+    regions: NDArray[np.uint8]  # (i, j, k) at 1 mm
+    midline: FloatArray  # (4,) plane in block mm, positive on the patient's right
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a planted body is made of."""
+
+    chi_ppm: float
+    r2star_per_s: float
+    signal: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Planted:
     """One thing put into the head, in block millimetres."""
 
@@ -65,20 +82,20 @@ def plant_all(
     labels: NDArray[np.int16], regions: NDArray[np.uint8], options: PlantOptions, rng: np.random.Generator
 ) -> tuple[Planted, ...]:
     """Draw everything that is planted in one head. labels, regions (i, j, k) at 1 mm."""
-    midline = _midline(labels)
+    around = Surroundings(regions, _midline(labels))
     wanted = _draw_count(options, rng)
     found: list[Planted] = []
     for _ in range(wanted):
         place = PLACES[rng.choice(len(PLACES), p=_place_weights())][1]
         centre = _free_voxel(anatomy.is_any(labels, place), found, rng)
         if centre is not None:
-            found.append(_microbleed(centre, rng, regions, midline))
+            found.append(_microbleed(centre, rng, around))
     for centre in _calcification_places(labels, options.mimics, rng):
         if _is_free(centre, found):
-            found.append(_calcification(centre, rng, regions, midline))
+            found.append(_calcification(centre, rng, around))
     for centre in _iron_places(labels, options.mimics, rng):
         if _is_free(centre, found):
-            found.append(_iron(centre, rng, regions, midline))
+            found.append(_iron(centre, rng, around))
     return tuple(found)
 
 
@@ -97,56 +114,57 @@ def _draw_count(options: PlantOptions, rng: np.random.Generator) -> int:
     return int(np.clip(np.ceil(options.burden * rng.lognormal(0.8, 1.15)), 1, 60))
 
 
-def _microbleed(
-    centre: FloatArray, rng: np.random.Generator, regions: NDArray[np.uint8], midline: FloatArray
-) -> Planted:
+def _microbleed(centre: FloatArray, rng: np.random.Generator, around: Surroundings) -> Planted:
     quantiles, values = zip(*DIAMETER_QUANTILES, strict=True)
     diameter = float(np.interp(rng.random(), quantiles, values)) / BLOOMING
     elongation = 1.0 + 0.8 * rng.beta(1.5, 2.5)  # 1.59 (1.40-1.83) in 687 bleeds on SWAN, blooming included
     return _planted(
-        "microbleed", centre, diameter / 2, elongation,
-        (float(rng.uniform(0.5, 2.2)), float(rng.uniform(60, 200)), float(rng.uniform(0.2, 0.7))),
-        rng, regions, midline,
-    )  # fmt: skip
+        "microbleed",
+        centre,
+        (diameter / 2, elongation),
+        Material(float(rng.uniform(0.5, 2.2)), float(rng.uniform(60, 200)), float(rng.uniform(0.2, 0.7))),
+        rng,
+        around,
+    )
 
 
-def _calcification(
-    centre: FloatArray, rng: np.random.Generator, regions: NDArray[np.uint8], midline: FloatArray
-) -> Planted:
+def _calcification(centre: FloatArray, rng: np.random.Generator, around: Surroundings) -> Planted:
     radius = float(np.clip(rng.lognormal(np.log(1.2), 0.4), 0.5, 4.0))
     return _planted(
-        "calcification", centre, radius, float(rng.uniform(1.0, 2.0)),
-        (-float(rng.uniform(0.6, 3.3)), float(rng.uniform(30, 120)), float(rng.uniform(0.05, 0.4))),
-        rng, regions, midline,
-    )  # fmt: skip
+        "calcification",
+        centre,
+        (radius, float(rng.uniform(1.0, 2.0))),
+        Material(-float(rng.uniform(0.6, 3.3)), float(rng.uniform(30, 120)), float(rng.uniform(0.05, 0.4))),
+        rng,
+        around,
+    )
 
 
-def _iron(
-    centre: FloatArray, rng: np.random.Generator, regions: NDArray[np.uint8], midline: FloatArray
-) -> Planted:
+def _iron(centre: FloatArray, rng: np.random.Generator, around: Surroundings) -> Planted:
     radius = float(rng.uniform(1.5, 4.0))
     return _planted(
-        "iron", centre, radius, float(rng.uniform(1.3, 2.6)),
-        (float(rng.uniform(0.08, 0.3)), float(rng.uniform(12, 55)), float(rng.uniform(0.8, 1.0))),
-        rng, regions, midline,
-    )  # fmt: skip
+        "iron",
+        centre,
+        (radius, float(rng.uniform(1.3, 2.6))),
+        Material(float(rng.uniform(0.08, 0.3)), float(rng.uniform(12, 55)), float(rng.uniform(0.8, 1.0))),
+        rng,
+        around,
+    )
 
 
 def _planted(
     kind: str,
     centre: FloatArray,
-    radius_mm: float,
-    elongation: float,
-    material: tuple[float, float, float],
+    size: tuple[float, float],
+    material: Material,
     rng: np.random.Generator,
-    regions: NDArray[np.uint8],
-    midline: FloatArray,
+    around: Surroundings,
 ) -> Planted:
-    """Place an ellipsoid of given volume; its axes are random, the longest `elongation` x the shortest."""
+    """Place an ellipsoid of size (radius of equal volume in mm, longest over shortest axis)."""
+    radius_mm, elongation = size
     axes = np.array([1.0, float(rng.uniform(1.0, elongation)), elongation])
     axes *= radius_mm / np.cbrt(axes.prod())
     rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    chi, r2star, signal = material
     return Planted(
         kind=kind,
         body=Ellipsoid(
@@ -155,11 +173,11 @@ def _planted(
             rotation,
         ),
         radius_mm=radius_mm,
-        chi_ppm=chi,
-        r2star_per_s=r2star,
-        signal=signal,
-        region=_region_at(centre, regions),
-        side=_side_at(centre, midline),
+        chi_ppm=material.chi_ppm,
+        r2star_per_s=material.r2star_per_s,
+        signal=material.signal,
+        region=_region_at(centre, around.regions),
+        side=_side_at(centre, around.midline),
     )
 
 
@@ -169,7 +187,8 @@ def _calcification_places(
     """Pallidum (both sides), choroid plexus, pineal, falx; now and then anywhere."""
     places: list[FloatArray] = []
     for codes, chance, most in (
-        ((13,), 0.25, 3), ((52,), 0.25, 3), ((136,), 0.4, 3), ((163,), 0.4, 3), (anatomy.VENOUS_SINUS, 0.3, 2),
+        ((13,), 0.25, 3), ((52,), 0.25, 3), ((136,), 0.4, 3), ((163,), 0.4, 3),
+        (anatomy.VENOUS_SINUS, 0.3, 2),
     ):  # fmt: skip
         if rng.random() < chance * amount:
             places += _some(anatomy.is_any(labels, codes), int(rng.integers(1, most + 1)), rng)
@@ -236,7 +255,7 @@ def _region_at(centre: FloatArray, regions: NDArray[np.uint8]) -> Region:
 
 
 def _midline(labels: NDArray[np.int16]) -> FloatArray:
-    """A plane (4,) as (normal, offset) in block mm, positive on the patient's right: fitted between white matters."""
+    """A plane (4,) as normal and offset in block mm, positive on the right: fitted between white matters."""
     left = np.argwhere(labels[::3, ::3, ::3] == 2) * 3 + 0.5
     right = np.argwhere(labels[::3, ::3, ::3] == 41) * 3 + 0.5
     points = np.concatenate([left, right])

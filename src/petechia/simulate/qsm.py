@@ -41,7 +41,7 @@ def susceptibility(
     facts: FieldFacts,
     options: QsmOptions | None = None,
 ) -> torch.Tensor:
-    """Wrapped phase (i, j, k) rad, paramagnetic positive, and brain mask -> susceptibility in ppm (i, j, k)."""
+    """Wrapped phase (rad, paramagnetic positive) and brain mask -> susceptibility in ppm; all (i, j, k)."""
     options = options or QsmOptions()
     local, inner = local_phase(phase, mask, spacing_mm, options)
     per_ppm = 2 * np.pi * GAMMA_HZ_PER_T * 1e-6 * facts.field_strength_t * facts.echo_time_s  # rad per ppm
@@ -51,8 +51,8 @@ def susceptibility(
     floor = torch.where(kernel < 0, -options.dipole_threshold, options.dipole_threshold)
     inverse = 1.0 / torch.where(weak, floor, kernel)
     inverse[0, 0, 0] = 0.0
-    chi = torch.fft.irfftn(torch.fft.rfftn(local / per_ppm) * inverse, s=shape)
-    return chi * inner
+    chi: torch.Tensor = torch.fft.irfftn(torch.fft.rfftn(local / per_ppm) * inverse, s=shape)
+    return chi.mul_(inner)
 
 
 def local_phase(
@@ -82,7 +82,8 @@ def b0_in_image(affine_ras: FloatArray) -> tuple[float, float, float]:
 
 
 def _filter(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    return torch.fft.irfftn(torch.fft.rfftn(image) * kernel, s=tuple(image.shape))
+    filtered: torch.Tensor = torch.fft.irfftn(torch.fft.rfftn(image) * kernel, s=tuple(image.shape))
+    return filtered
 
 
 def _laplacian_kernel(
@@ -92,7 +93,8 @@ def _laplacian_kernel(
     kx = torch.fft.fftfreq(shape[0], spacing_mm[0], device=device)[:, None, None]
     ky = torch.fft.fftfreq(shape[1], spacing_mm[1], device=device)[None, :, None]
     kz = torch.fft.rfftfreq(shape[2], spacing_mm[2], device=device)[None, None, :]
-    return -4.0 * np.pi**2 * (kx**2 + ky**2 + kz**2)
+    kernel: torch.Tensor = -4.0 * np.pi**2 * (kx**2 + ky**2 + kz**2)
+    return kernel
 
 
 def _sphere_kernel(
@@ -102,4 +104,5 @@ def _sphere_kernel(
     axes = [torch.fft.fftfreq(n, 1.0 / n, device=device) * s for n, s in zip(shape, spacing_mm, strict=True)]
     x, y, z = torch.meshgrid(*axes, indexing="ij")
     ball = (x**2 + y**2 + z**2 <= radius_mm**2).float()
-    return torch.fft.rfftn(ball / ball.sum()).real
+    spectrum: torch.Tensor = torch.fft.rfftn(ball / ball.sum()).real
+    return spectrum

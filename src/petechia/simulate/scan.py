@@ -84,7 +84,7 @@ def _true_lesion(item: Planted, image: FloatArray, affine: FloatArray, echoes: E
 def _label_map(
     head: HeadModel, echoes: Echoes, lesions: tuple[TrueLesion, ...], protocol: ScanProtocol
 ) -> NDArray[np.uint8]:
-    """LABELS per acquired voxel: shares of vein and iron, the slope of the macroscopic field, planted bodies."""
+    """LABELS per acquired voxel: shares of vein and iron, slope of the macroscopic field, planted bodies."""
     i, j, k = echoes.images.shape[1:]
     shape = (i, j, k)
     labels = np.zeros(shape, np.uint8)
@@ -103,7 +103,7 @@ def _label_map(
 
 
 def _draw_body(labels: NDArray[np.uint8], item: Planted, echoes: Echoes, value: int) -> None:
-    """An ellipsoid widened by MARGIN and by half a voxel along each axis, so that thick slices show it whole."""
+    """An ellipsoid widened by MARGIN and half a voxel along each axis: thick slices show it whole."""
     spacing = np.asarray(echoes.spacing_mm)
     centre = (np.asarray(item.body.centre_mm) - echoes.voxel_to_block[:3, 3]) / spacing
     reach = (MARGIN * max(item.body.semi_axes_mm) + spacing) / spacing

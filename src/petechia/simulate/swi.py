@@ -7,7 +7,7 @@ import torch
 
 
 def highpass_phase(image: torch.Tensor, fraction: float) -> torch.Tensor:
-    """Phase left after dividing by a low-pass copy; in-plane Hamming of `fraction` of the matrix. (i, j, k) rad."""
+    """Phase after dividing by a low-pass copy (in-plane Hamming, `fraction` of the matrix); (i, j, k) rad."""
     low = _lowpass(image, fraction)
     return torch.angle(image * low.conj())
 

@@ -26,7 +26,6 @@ from petechia.store.files import write_file
 from petechia.types import FloatArray, Volume
 
 OUTSIDE = 254  # background outside the brain: lets training strip the skull at will
-CMB, CALCIFICATION = LABELS.index("cmb"), LABELS.index("calcification")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,43 +109,50 @@ def load(path: Path) -> Example:
 class PatchOptions:
     """How detector patches are drawn."""
 
-    size: int = 80  # 64 mm: a lesion and what it must be told apart from
-    near_lesion: float = 0.55  # share of patches around a microbleed
-    near_mimic: float = 0.2  # around a calcification
+    size: int = 48  # 38 mm: small, so that a batch holds many lesions
+    around: tuple[tuple[str, float], ...] = (  # share of patches around a voxel of that label; the rest anywhere
+        ("cmb", 0.45), ("calcification", 0.12), ("vessel", 0.15), ("iron", 0.06), ("interface", 0.06),
+    )  # fmt: skip
     strip_skull: float = 0.15
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """An example and where its labels lie, so that drawing a patch costs nothing."""
+
+    example: Example
+    places: tuple[tuple[str, NDArray[np.intp]], ...]  # label, voxels (n, 3)
+
+
+def to_source(example: Example, options: PatchOptions, rng: np.random.Generator) -> Source:
+    """Find up to 5,000 voxels of each label that patches are drawn around."""
+    places = []
+    for name, _ in options.around:
+        voxels = np.flatnonzero(example.labels == LABELS.index(name))
+        if len(voxels) > 5000:
+            voxels = rng.choice(voxels, 5000, replace=False)
+        places.append((name, np.stack(np.unravel_index(voxels, example.labels.shape), -1)))
+    return Source(example, tuple(places))
 
 
 def patches(
     examples: list[Example], count: int, options: PatchOptions, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless batches: image (count, 1, n, n, n) float32 and labels (count, n, n, n) int64."""
-    centres = [(np.argwhere(e.labels == CMB), np.argwhere(e.labels == CALCIFICATION)) for e in examples]
+    sources = [to_source(example, options, rng) for example in examples]
     while True:
-        images, labels = [], []
-        for _ in range(count):
-            which = int(rng.integers(len(examples)))
-            image, target = _patch(examples[which], centres[which], options, rng)
-            images.append(image)
-            labels.append(target)
-        yield torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(labels))
+        drawn = [_patch(sources[int(rng.integers(len(sources)))], options, rng) for _ in range(count)]
+        yield (
+            torch.from_numpy(np.stack([image for image, _ in drawn]))[:, None],
+            torch.from_numpy(np.stack([target for _, target in drawn])),
+        )
 
 
 def _patch(
-    example: Example,
-    centres: tuple[NDArray[np.intp], NDArray[np.intp]],
-    options: PatchOptions,
-    rng: np.random.Generator,
+    source: Source, options: PatchOptions, rng: np.random.Generator
 ) -> tuple[FloatArray, NDArray[np.int64]]:
-    draw = rng.random()
-    lesion, mimic = centres
-    if draw < options.near_lesion and len(lesion):
-        centre = lesion[rng.integers(len(lesion))]
-    elif draw < options.near_lesion + options.near_mimic and len(mimic):
-        centre = mimic[rng.integers(len(mimic))]
-    else:
-        centre = rng.integers(0, example.image.shape)
-    n = options.size
-    start = centre - n // 2 + rng.integers(-n // 4, n // 4 + 1, 3)
+    example, n = source.example, options.size
+    start = _centre(source, options, rng) - n // 2 + rng.integers(-n // 4, n // 4 + 1, 3)
     start = np.clip(start, 0, np.maximum(np.asarray(example.image.shape) - n, 0))
     box = tuple(slice(int(s), int(s) + n) for s in start)
     image = example.image[box].astype(np.float32)
@@ -156,6 +162,17 @@ def _patch(
         image = np.pad(image, pad, mode="edge")
         target = np.pad(target, pad, constant_values=OUTSIDE)
     return augment(image, target, options.strip_skull, rng)
+
+
+def _centre(source: Source, options: PatchOptions, rng: np.random.Generator) -> NDArray[np.intp]:
+    """A voxel (3,) to draw a patch around; anywhere, where the label drawn does not occur."""
+    draw = rng.random()
+    for (_, share), (_, voxels) in zip(options.around, source.places, strict=True):
+        if draw < share and len(voxels):
+            chosen: NDArray[np.intp] = voxels[rng.integers(len(voxels))]
+            return chosen
+        draw -= share
+    return rng.integers(0, source.example.image.shape)
 
 
 def augment(

@@ -24,7 +24,7 @@ class _Probabilities(nn.Module):
 
 
 def to_onnx(network: UNet) -> bytes:
-    """One self-contained ONNX file: image (1, 1, i, j, k) -> probability (1, classes, i, j, k), any multiple of 16."""
+    """ONNX bytes: image (1, 1, i, j, k) -> probability (1, classes, i, j, k), any multiple of 16."""
     model = _Probabilities(network).eval()
     example = torch.zeros(1, 1, 48, 64, 80)
     lengths = {axis: 16 * torch.export.Dim(f"n{axis}", min=1, max=256) for axis in (2, 3, 4)}

@@ -9,12 +9,12 @@ from torch import nn
 
 
 class Block(nn.Sequential):
-    """Two 3x3x3 convolutions, each with batch norm and ReLU. (b, c_in, i, j, k) -> (b, c_out, i, j, k)."""
+    """Two 3x3x3 convolutions, each with batch norm and (leaky) ReLU. (b, c_in, i, j, k) -> (b, c_out, i, j, k)."""
 
-    def __init__(self, c_in: int, c_out: int) -> None:
+    def __init__(self, c_in: int, c_out: int, leak: float) -> None:
         super().__init__(
-            nn.Conv3d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm3d(c_out), nn.ReLU(inplace=True),
-            nn.Conv3d(c_out, c_out, 3, padding=1, bias=False), nn.BatchNorm3d(c_out), nn.ReLU(inplace=True),
+            nn.Conv3d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm3d(c_out), nn.LeakyReLU(leak, inplace=True),
+            nn.Conv3d(c_out, c_out, 3, padding=1, bias=False), nn.BatchNorm3d(c_out), nn.LeakyReLU(leak, inplace=True),
         )  # fmt: skip
 
 
@@ -25,20 +25,20 @@ class UNet(nn.Module):
     its answer at the end: an eighth of the cost, at the price of 2-voxel cells.
     """
 
-    def __init__(self, classes: int, widths: tuple[int, ...], stem: int) -> None:
+    def __init__(self, classes: int, widths: tuple[int, ...], stem: int, leak: float = 0.0) -> None:
         super().__init__()
         self.stem = stem
         self.down = nn.ModuleList()
         channels = stem**3
         for width in widths:
-            self.down.append(Block(channels, width))
+            self.down.append(Block(channels, width, leak))
             channels = width
         self.pool = nn.MaxPool3d(2)
         self.rise = nn.ModuleList()
         self.up = nn.ModuleList()
         for deep, width in zip(widths[:0:-1], widths[-2::-1], strict=True):
             self.rise.append(nn.ConvTranspose3d(deep, width, 2, stride=2))
-            self.up.append(Block(2 * width, width))
+            self.up.append(Block(2 * width, width, leak))
         self.head = nn.Conv3d(widths[0], classes * stem**3, 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -74,7 +74,7 @@ def unfold(x: torch.Tensor, s: int) -> torch.Tensor:
 
 def build_detector() -> UNet:
     """Six classes at 0.8 mm, working on 1.6 mm cells; sees about 50 mm around each."""
-    return UNet(classes=6, widths=(24, 48, 96), stem=2)
+    return UNet(classes=6, widths=(24, 48, 96), stem=2, leak=0.05)
 
 
 def build_anatomy() -> UNet:

@@ -31,7 +31,7 @@ from petechia.train.model import UNet, build_anatomy, build_detector
 Report = Callable[[str], None]
 
 TRAINING_HEADS = tuple(f"head_{n:02d}" for n in range(1, 13))  # never one of the heads that choose or report
-CLASS_WEIGHTS = (1.0, 8.0, 5.0, 1.0, 2.0, 1.0)  # background, cmb, calcification, iron, vessel, interface
+CLASS_WEIGHTS = (1.0, 15.0, 10.0, 1.0, 2.0, 1.0)  # background, cmb, calcification, iron, vessel, interface
 DICE_CLASSES = (1, 2)  # the small ones: overlap counts them as much as the large
 SAVE_EVERY_S = 120.0
 
@@ -44,7 +44,7 @@ class TrainSettings:
     anatomy: Path | None = None  # folder of label maps; None: procedural heads
     steps: int = 3000  # of the detector
     anatomy_steps: int = 450  # whole heads are few and large: each step sees a whole scan
-    batch: int = 2
+    batch: int = 10  # detector patches; the anatomy network takes one head at a time
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     average: float = 0.998  # of the weights, per step
@@ -144,7 +144,7 @@ def training_head(name: str, seed: int, settings: TrainSettings) -> HeadLabels:
 def detector_batches(
     examples: list[Example], settings: TrainSettings, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Patches of 80 voxels, most of them around a lesion or a mimic."""
+    """Patches of 48 voxels, most of them around a lesion or a mimic."""
     return data.patches(examples, settings.batch, PatchOptions(), rng)
 
 

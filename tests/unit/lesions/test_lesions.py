@@ -83,7 +83,8 @@ def test_two_close_dots_are_two_and_a_ragged_one_is_one() -> None:
 
 def test_no_voxel_belongs_to_two_lesions() -> None:
     lesions = _read(
-        _scores(("cmb", (18, 20, 20), 0.9, 1.5), ("cmb", (22, 20, 20), 0.8, 1.5)), _scan(((16.0, 16.0, 16.0), 2.5))
+        _scores(("cmb", (18, 20, 20), 0.9, 1.5), ("cmb", (22, 20, 20), 0.8, 1.5)),
+        _scan(((16.0, 16.0, 16.0), 2.5)),
     )
     voxels = [tuple(v) for lesion in lesions for v in lesion.voxels_ijk.tolist()]
     assert len(voxels) == len(set(voxels))
@@ -97,7 +98,9 @@ def test_the_operating_point_decides_the_class_and_mimics_keep_their_name() -> N
         ("cmb", (20, 8, 20), 0.12, 1.2),
         ("vessel", (20, 8, 20), 0.7, 1.5),
     )
-    volume = _scan(*(((x * SPACING, y * SPACING, 16.0), 1.2) for x, y in ((8, 20), (20, 20), (32, 20), (20, 8))))
+    volume = _scan(
+        *(((x * SPACING, y * SPACING, 16.0), 1.2) for x, y in ((8, 20), (20, 20), (32, 20), (20, 8)))
+    )
     kinds = [lesion.kind for lesion in _read(scores, volume)]
     assert kinds[:2] == [LesionClass.CMB, LesionClass.POSSIBLE]
     assert set(kinds[2:]) == {LesionClass.CALCIFICATION, LesionClass.VESSEL}
@@ -151,8 +154,8 @@ def test_a_tilted_midline_is_found() -> None:
     for j in (5, 20, 35):
         on_plane = np.array([20 + 0.2 * (j - 20), j, 20]) * 2.5
         assert places.side_of(on_plane) is Side.MIDLINE
-        assert places.side_of(on_plane + [9, 0, 0]) is Side.RIGHT
-        assert places.side_of(on_plane - [9, 0, 0]) is Side.LEFT
+        assert places.side_of(on_plane + np.array([9, 0, 0])) is Side.RIGHT
+        assert places.side_of(on_plane - np.array([9, 0, 0])) is Side.LEFT
 
 
 def test_the_count_distribution_agrees_with_enumeration() -> None:
@@ -183,5 +186,7 @@ def test_contrast_to_noise_follows_its_written_rule() -> None:
     ring = volume.voxels[(distance >= 3.5) & (distance <= 7.5)]
     spread = 1.4826 * np.median(np.abs(ring - np.median(ring)))
     expected = (np.median(ring) - core) / spread
-    assert contrast_to_noise(volume.voxels, volume.affine_ras, centre, 1.5) == pytest.approx(expected, rel=1e-6)
+    assert contrast_to_noise(volume.voxels, volume.affine_ras, centre, 1.5) == pytest.approx(
+        expected, rel=1e-6
+    )
     assert contrast_to_noise(volume.voxels, volume.affine_ras, np.array([500.0, 0, 0]), 1.5) == 0.0

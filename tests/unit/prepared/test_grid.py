@@ -62,7 +62,9 @@ def test_lengths_are_multiples_and_cover_the_scan() -> None:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("flips", list(itertools.product([False, True], repeat=3)))
-def test_48_orientations_of_one_scan_give_the_same_grid(order: tuple[int, ...], flips: tuple[bool, ...]) -> None:
+def test_48_orientations_of_one_scan_give_the_same_grid(
+    order: tuple[int, ...], flips: tuple[bool, ...]
+) -> None:
     rng = np.random.default_rng(0)
     voxels = rng.random((20, 24, 16)).astype(np.float32)
     affine = np.diag([0.9, 1.0, 1.5, 1.0])

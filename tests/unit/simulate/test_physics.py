@@ -142,7 +142,9 @@ def test_swi_darkens_a_vein_more_than_magnitude_does() -> None:
     head = block(ball(0.35, 1.2))
     magnitude = simulate_scan(head, protocol(), seed=1)
     weighted = simulate_scan(head, protocol(contrast="swi"), seed=1)
-    assert weighted.image.min() / np.median(weighted.image) < magnitude.image.min() / np.median(magnitude.image)
+    assert weighted.image.min() / np.median(weighted.image) < magnitude.image.min() / np.median(
+        magnitude.image
+    )
 
 
 @pytest.mark.parametrize(
