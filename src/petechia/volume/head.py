@@ -47,9 +47,9 @@ def _some_planes(voxels: FloatArray, count: int = 12) -> FloatArray:
 
 
 def head_mask(voxels: FloatArray, spacing_mm: tuple[float, float, float]) -> AnyArray:
-    """The head on the full grid, to the nearest coarse sample. voxels (i, j, k) -> (i, j, k) bool."""
+    """The head on the full grid and one coarse sample around it. voxels (i, j, k) -> (i, j, k) bool."""
     head = look(voxels, spacing_mm)
-    mask: AnyArray = head.mask
+    mask: AnyArray = ndimage.binary_dilation(head.mask, np.ones((3, 3, 3)))
     for axis, (step, size) in enumerate(zip(head.step, voxels.shape, strict=True)):
         nearest = np.minimum((np.arange(size) + step // 2) // step, mask.shape[axis] - 1)
         mask = np.take(mask, nearest, axis=axis)

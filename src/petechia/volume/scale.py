@@ -147,10 +147,14 @@ def fill_missing(
         return None, ()
     missing = ~np.isfinite(voxels)
     count = int(missing.sum())
-    smallest = float(np.min(voxels, where=~missing, initial=np.inf))
-    voxels[missing] = min(smallest, 0.0)
+    background = min(float(np.min(voxels, where=~missing, initial=np.inf)), 0.0)
+    outer = _outer(missing)
+    # bright for a moment, so that a missing slab does not part the head in two
+    voxels[missing] = np.max(voxels, where=~missing, initial=-np.inf)
+    voxels[outer] = background
     head = head_mask(voxels, spacing_mm) & ~missing
-    inside = _enclosed(missing, head)
+    inside = missing & ~outer & _between(head)
+    voxels[missing] = background
     lost = int(inside.sum())
     fraction = lost / max(int(head.sum()) + lost, 1)
     if fraction > limits.MAX_NAN_FRACTION:
@@ -174,26 +178,29 @@ def fill_missing(
     return inside, tuple(findings)
 
 
-def _enclosed(missing: AnyArray, head: AnyArray) -> AnyArray:
-    """Missing voxels with head on both sides along some axis. missing, head (i, j, k) bool.
+def _outer(missing: AnyArray) -> AnyArray:
+    """Missing voxels that are the file's way to write "background". missing (i, j, k) bool.
 
-    Where the border of the image is mostly missing, NaN is the file's way to write "background", and what
-    hangs together with the border is outside.
+    Where the border of the image is mostly missing, that is what hangs together with the border; else none.
     """
-    inside = missing.copy()
     border = np.ones(missing.shape, dtype=bool)
     border[1:-1, 1:-1, 1:-1] = False
-    if missing[border].mean() > 0.5:
-        labels, _ = ndimage.label(missing)
-        outer = np.unique(labels[border & missing])
-        inside &= ~np.isin(labels, outer[outer > 0])
-    between = np.zeros(missing.shape, dtype=bool)
+    if missing[border].mean() <= 0.5:
+        return np.zeros(missing.shape, dtype=bool)
+    labels, _ = ndimage.label(missing)
+    at_border = np.unique(labels[border & missing])
+    outer: AnyArray = np.isin(labels, at_border[at_border > 0])
+    return outer
+
+
+def _between(head: AnyArray) -> AnyArray:
+    """Voxels with head on both sides along some axis. head (i, j, k) bool."""
+    between = np.zeros(head.shape, dtype=bool)
     for axis in range(3):
         before = np.logical_or.accumulate(head, axis=axis)
         after = np.flip(np.logical_or.accumulate(np.flip(head, axis), axis=axis), axis)
         between |= before & after
-    enclosed: AnyArray = inside & between
-    return enclosed
+    return between
 
 
 def _fill_from_nearest(voxels: FloatArray, missing: AnyArray, inside: AnyArray) -> None:
