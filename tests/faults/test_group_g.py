@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -637,9 +638,25 @@ def test_g08_a_signal_ends_the_run_cleanly(
     assert not [name for name in tree(tmp_path / "out") if "tmp" in name or "intent" in name]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_g08_the_worker_leaves_stopping_to_its_parent(tmp_path: Path, log: Path, number: int) -> None:
+    """Ctrl-C and job systems signal the whole group; a reading in progress must not turn into `killed`."""
+    scans = scans_in(tmp_path / "in", ["slow 0.5"])
+    thread = threading.Thread(
+        target=lambda: (wait_for(lambda: "read" in log.read_text()), os.kill(workers(log)[0], number))
+    )
+    thread.start()
+    summary = run(scans, tmp_path / "out")
+    thread.join()
+    assert summary.exit_code == 0
+
+
 def test_g08_an_impatient_user(busy: subprocess.Popen[str], log: Path) -> None:
-    for _ in range(20):
+    for _ in range(500):  # all through the cleaning up
+        if busy.poll() is not None:
+            break
         os.killpg(busy.pid, signal.SIGINT)
+        time.sleep(0.001)
     out, err = busy.communicate(timeout=30)
     assert busy.returncode == 130
     assert "Traceback" not in out + err

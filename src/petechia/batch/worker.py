@@ -182,8 +182,7 @@ class Worker:
 
 
 def serve(channel: Connection, factory: ReaderFactory, settings: DetectSettings) -> None:
-    """The child's main function: answer until the channel closes. Ctrl-C is the parent's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The child's main function: answer until the channel closes."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         reader = factory()

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's own) and give its exit code. Never raises."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with stoppable():
+        with stoppable(last=arguments is None):
             code = _run(words)
     except PetechiaError as error:
         complain(error.line)

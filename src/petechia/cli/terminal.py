@@ -29,10 +29,11 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable(*, last: bool = False) -> Iterator[None]:
     """Within, Ctrl-C, SIGTERM and SIGHUP raise Stopped, once: while we clean up, further ones do nothing.
 
-    A signal that was ignored from outside (nohup, a background job) stays ignored.
+    A signal that was ignored from outside (nohup, a background job) stays ignored. last: the process ends
+    after this; signals then do nothing any more, so that none breaks into its last steps.
     """
     before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
     ours = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
@@ -48,7 +49,7 @@ def stoppable() -> Iterator[None]:
         yield
     finally:
         for number in ours:
-            signal.signal(number, before[number])
+            signal.signal(number, signal.SIG_IGN if last else before[number])
 
 
 def say(text: str) -> None:
