@@ -49,6 +49,17 @@ def sample(volume: Volume, grid: Grid) -> FloatArray:
     return sample_canonical(turned, grid)
 
 
+def within_scan(volume: Volume, grid: Grid) -> NDArray[np.bool_]:
+    """Which grid voxels lie inside the scan; beyond, `sample` repeats its edge. -> grid.shape."""
+    turned, _ = geometry.to_canonical(volume.voxels, volume.affine_ras)
+    lines = []
+    for axis in range(3):
+        position = grid.start[axis] + np.arange(grid.shape[axis]) * grid.step[axis]
+        lines.append((position >= -0.5) & (position <= turned.shape[axis] - 0.5))
+    inside: NDArray[np.bool_] = lines[0][:, None, None] & lines[1][None, :, None] & lines[2][None, None, :]
+    return inside
+
+
 def sample_canonical(turned: AnyArray, grid: Grid) -> FloatArray:
     """As `sample`, for an array that is already in the scan's canonical axis order."""
     data = np.asarray(turned, dtype=np.float32)

@@ -29,10 +29,12 @@ class Scaling:
 
 
 def for_anatomy(volume: Volume) -> Prepared:
-    """The whole scan at ANATOMY_SPACING_MM, tissue scaled to one; image (1, i, j, k)."""
+    """The whole scan at ANATOMY_SPACING_MM, tissue one, zero beyond the scan; image (1, i, j, k)."""
     grid = grids.whole_grid(volume, ANATOMY_SPACING_MM, MULTIPLE)
     image = grids.sample(volume, grid)
-    return _finish(image, tissue_scaling(image), grid)
+    inside = grids.within_scan(volume, grid)
+    prepared = _finish(image, tissue_scaling(image[inside]), grid)
+    return Prepared(prepared.image * inside, prepared.affine_ras, prepared.spacing_mm)
 
 
 def for_detector(volume: Volume, anatomy: ScoreMap) -> Prepared:
@@ -66,14 +68,19 @@ def detector_grid(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: Fl
 
 
 def brain_mask(anatomy: ScoreMap) -> NDArray[np.bool_]:
-    """Brain and the CSF inside it: the largest piece of what is not outside, holes filled. (i, j, k)."""
+    """Brain and the CSF inside it: the largest solid piece of what is not outside, holes filled. (i, j, k).
+
+    All False where the network sees no brain.
+    """
     inside = anatomy.probability[0] < 0.5
-    pieces, count = ndimage.label(inside)
-    if count > 1:
-        sizes = np.bincount(pieces.reshape(-1))
-        sizes[0] = 0
-        inside = pieces == int(sizes.argmax())
-    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(inside)
+    # Pieces that hang on by a thread (an eye, a muscle) come off by opening before the largest is chosen.
+    pieces, count = ndimage.label(ndimage.binary_erosion(inside))
+    if count == 0:
+        return np.zeros(inside.shape, dtype=bool)
+    sizes = np.bincount(pieces.reshape(-1))
+    sizes[0] = 0
+    solid = ndimage.binary_dilation(pieces == int(sizes.argmax()), iterations=2) & inside
+    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(solid)
     return filled
 
 

@@ -110,7 +110,7 @@ class PatchOptions:
     """How detector patches are drawn."""
 
     size: int = 48  # 38 mm: small, so that a batch holds many lesions
-    around: tuple[tuple[str, float], ...] = (  # share of patches around a voxel of that label; the rest anywhere
+    around: tuple[tuple[str, float], ...] = (  # label, share of patches around it
         ("cmb", 0.45), ("calcification", 0.12), ("vessel", 0.15), ("iron", 0.06), ("interface", 0.06),
     )  # fmt: skip
     strip_skull: float = 0.15
@@ -193,8 +193,8 @@ def augment(
 
 def whole_head(example: Example, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """One whole scan for the anatomy network: image (1, 1, i, j, k) and regions (1, i, j, k) int64."""
-    image = example.coarse.astype(np.float32)
-    target = example.regions.astype(np.int64)
+    target = np.where(example.regions == IGNORE, 0, example.regions).astype(np.int64)
+    image = np.where(example.regions == IGNORE, 0.0, example.coarse).astype(np.float32)
     if rng.random() < 0.2:
         image = np.where(target == 0, 0.0, image)
     if rng.random() < 0.2:  # a partial field of view: cut below or above, in whole pooling cells

@@ -9,13 +9,17 @@ from torch import nn
 
 
 class Block(nn.Sequential):
-    """Two 3x3x3 convolutions, each with batch norm and (leaky) ReLU. (b, c_in, i, j, k) -> (b, c_out, i, j, k)."""
+    """Two 3x3x3 convolutions with batch norm and leaky ReLU. (b, c_in, i, j, k) -> (b, c_out, i, j, k)."""
 
     def __init__(self, c_in: int, c_out: int, leak: float) -> None:
         super().__init__(
-            nn.Conv3d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm3d(c_out), nn.LeakyReLU(leak, inplace=True),
-            nn.Conv3d(c_out, c_out, 3, padding=1, bias=False), nn.BatchNorm3d(c_out), nn.LeakyReLU(leak, inplace=True),
-        )  # fmt: skip
+            nn.Conv3d(c_in, c_out, 3, padding=1, bias=False),
+            nn.BatchNorm3d(c_out),
+            nn.LeakyReLU(leak, inplace=True),
+            nn.Conv3d(c_out, c_out, 3, padding=1, bias=False),
+            nn.BatchNorm3d(c_out),
+            nn.LeakyReLU(leak, inplace=True),
+        )
 
 
 class UNet(nn.Module):

@@ -1,0 +1,80 @@
+"""The whole path on a simulated head whose microbleeds are known, and on a real head that has none known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from whole_path import SETTINGS, SHARED, Scan, dots, read
+
+from petechia import pipeline
+from petechia.cli.main import main
+from petechia.types import Outcome, ScanFile, Status
+
+PHILIPS = SHARED / "real" / "philips_gre" / "nifti" / "gre_e2.nii.gz"
+MOST_FALSE_ON_PHILIPS = 3  # one real head, 3 mm voxels, no known microbleed: each finding counts as false
+
+
+def _truth(dataset: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (n, 3) and visibility of the planted microbleeds."""
+    path = next((dataset / "derivatives" / "truth").rglob("*_acq-swi_lesions.tsv"))
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    column = {name: index for index, name in enumerate(lines[0])}
+    rows = [line for line in lines[1:] if line[column["kind"]] == "microbleed"]
+    centres = np.array([[float(row[column[f"{axis}_mm"]]) for axis in "xyz"] for row in rows])
+    return centres, np.array([float(row[column["cnr"]]) >= 3.0 for row in rows])
+
+
+def test_planted_microbleeds_are_found_where_they_were_planted(
+    scan: Scan, dataset: Path, models: pipeline.Models
+) -> None:
+    found = dots(read(scan.path, models))
+    planted, visible = _truth(dataset)
+    assert visible.sum() >= 4
+    distance = np.linalg.norm(planted[:, None] - found[None], axis=-1)  # (planted, found)
+    assert (distance[visible].min(1) <= 5.0).mean() >= 0.7
+    assert (distance.min(0) > 5.0).sum() <= 3
+
+
+def test_the_four_files_agree(scan: Scan, tmp_path: Path) -> None:
+    assert main(["detect", str(scan.path), "-o", str(tmp_path / "out")]) == 0
+    folder = tmp_path / "out" / scan.path.name.removesuffix(".nii.gz")
+    reading = json.loads((folder / "reading.json").read_text())
+    table = (folder / "lesions.tsv").read_text().splitlines()
+    mask = nib.load(folder / "mask.nii.gz")
+    labels = np.asarray(mask.dataobj)
+    assert reading["status"] == "analysed"
+    assert reading["count"] == sum("\tcmb\t" in line for line in table[1:])
+    assert set(np.unique(labels)) - {0} == {int(line.split("\t")[0]) for line in table[1:]}
+    assert np.allclose(mask.affine, scan.affine, atol=1e-4)
+    assert labels.shape == scan.voxels.shape
+    page = (folder / "report.html").read_text()
+    for text in (page, json.dumps(reading)):
+        assert "not a medical device" in text.lower()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    low, high = reading["count_interval_90"]
+    assert low <= reading["count"] <= high
+
+
+def test_reading_twice_is_the_same(scan: Scan, models: pipeline.Models) -> None:
+    assert np.array_equal(dots(read(scan.path, models)), dots(read(scan.path, models)))
+
+
+def test_the_screening_point_finds_at_least_as_much(scan: Scan, models: pipeline.Models) -> None:
+    from dataclasses import replace
+
+    screening = read(scan.path, models, replace(SETTINGS, operating_point="screening"))
+    assert len(dots(screening)) >= len(dots(read(scan.path, models)))
+
+
+@pytest.mark.skipif(not PHILIPS.exists(), reason="the real volunteer scan lies beside the project, not in it")
+def test_a_real_coarse_head_gets_a_caution_and_few_findings(models: pipeline.Models) -> None:
+    scan = ScanFile(PHILIPS, "gre_e2", Path("gre_e2"), bids=False)
+    reading, _ = pipeline.read_scan(scan, SETTINGS, models)
+    assert reading.status is Status.ANALYSED
+    assert any(finding.outcome is Outcome.WARN for finding in reading.findings)
+    assert reading.count is not None
+    assert reading.count <= MOST_FALSE_ON_PHILIPS

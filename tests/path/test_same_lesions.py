@@ -1,0 +1,141 @@
+"""What must not change a reading: scaling, orientation, number type, padding, one hot voxel."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from whole_path import Scan, dots, read, write
+
+from petechia.errors import Refusal
+from petechia.pipeline import Models
+from petechia.types import Reading, Side
+
+TOLERANCE_MM = 0.5
+
+
+@pytest.fixture(scope="module")
+def reference(scan: Scan, models: Models) -> Reading:
+    reading = read(scan.path, models)
+    assert reading.count is not None
+    assert reading.count >= 3, "the reference scan must have findings for these tests to mean anything"
+    return reading
+
+
+def _same(reading: Reading, reference: Reading, allow: int = 0) -> None:
+    """As many microbleeds at the same millimetres; `allow` of them may differ where the data themselves do."""
+    ours, theirs = dots(reading), dots(reference)
+    assert abs(len(ours) - len(theirs)) <= allow
+    if len(ours) == 0:
+        return
+    distance = np.linalg.norm(ours[:, None] - theirs[None], axis=-1).min(1)
+    assert (distance > TOLERANCE_MM).sum() <= allow
+
+
+@pytest.mark.parametrize("top", [1.0, 4095.0])
+def test_0_to_1_and_0_to_4095_give_the_same_lesions(
+    top: float, scan: Scan, reference: Reading, models: Models, tmp_path: Path
+) -> None:
+    voxels = scan.voxels.astype(np.float32) * (top / float(scan.voxels.max()))
+    _same(read(write(tmp_path / "scaled.nii.gz", voxels, scan.affine), models), reference)
+
+
+def test_z_scored_values_give_the_same_lesions(
+    scan: Scan, reference: Reading, models: Models, tmp_path: Path
+) -> None:
+    voxels = scan.voxels.astype(np.float32)
+    scored = (voxels - voxels.mean()) / voxels.std()
+    _same(read(write(tmp_path / "z.nii.gz", scored, scan.affine), models), reference)
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.uint16, np.int32, np.float64])
+def test_number_types_give_the_same_lesions(
+    kind: type, scan: Scan, reference: Reading, models: Models, tmp_path: Path
+) -> None:
+    _same(read(write(tmp_path / "typed.nii.gz", scan.voxels.astype(kind), scan.affine), models), reference)
+
+
+ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), itertools.product([0, 1], repeat=3)))
+
+
+@pytest.mark.parametrize(("order", "flips"), ORIENTATIONS[5::9])
+def test_other_orientations_give_the_same_lesions_on_the_same_side(
+    order: tuple[int, ...],
+    flips: tuple[int, ...],
+    scan: Scan,
+    reference: Reading,
+    models: Models,
+    tmp_path: Path,
+) -> None:
+    voxels, affine = scan.voxels.transpose(order), scan.affine[:, [*order, 3]].copy()
+    for axis, flip in enumerate(flips):
+        if flip:
+            voxels = np.flip(voxels, axis)
+            affine[:3, 3] += affine[:3, axis] * (voxels.shape[axis] - 1)
+            affine[:3, axis] *= -1
+    reading = read(write(tmp_path / "turned.nii.gz", voxels, affine), models)
+    _same(reading, reference)
+    assert reading.lesions is not None
+    assert reference.lesions is not None
+    sides = {lesion.id: lesion.side for lesion in reading.lesions}
+    assert sides == {lesion.id: lesion.side for lesion in reference.lesions}
+
+
+def test_a_mirrored_head_has_its_lesions_on_the_other_side(
+    scan: Scan, reference: Reading, models: Models, tmp_path: Path
+) -> None:
+    mirrored = scan.affine.copy()
+    mirrored[0] *= -1  # the same voxels, left and right exchanged in the world
+    reading = read(write(tmp_path / "mirrored.nii.gz", scan.voxels, mirrored), models)
+    assert reading.lesions is not None
+    assert reference.lesions is not None
+    other = {Side.LEFT: Side.RIGHT, Side.RIGHT: Side.LEFT, Side.MIDLINE: Side.MIDLINE}
+    theirs = np.array([lesion.centre_ras_mm for lesion in reference.lesions if lesion.kind.value == "cmb"])
+    matched = 0
+    for lesion in reading.lesions:
+        if lesion.kind.value != "cmb":
+            continue
+        distance = np.linalg.norm(theirs * [-1, 1, 1] - np.array(lesion.centre_ras_mm), axis=1)
+        if distance.min() < 2.0:
+            partner = [r for r in reference.lesions if r.kind.value == "cmb"][int(distance.argmin())]
+            assert lesion.side is other[partner.side]
+            matched += 1
+    assert matched >= 2  # the network is not mirror-symmetric; most findings still are
+
+
+def test_one_voxel_a_thousand_times_brighter_changes_nothing(
+    scan: Scan, reference: Reading, models: Models, tmp_path: Path
+) -> None:
+    voxels = scan.voxels.astype(np.float32).copy()
+    voxels[3, 3, 3] = 1000.0 * voxels.max()
+    _same(read(write(tmp_path / "hot.nii.gz", voxels, scan.affine), models), reference)
+
+
+def test_padding_changes_at_most_one_finding(
+    scan: Scan, reference: Reading, models: Models, tmp_path: Path
+) -> None:
+    padded = np.pad(scan.voxels, 10)
+    affine = scan.affine.copy()
+    affine[:3, 3] -= affine[:3, :3] @ np.full(3, 10.0)
+    _same(read(write(tmp_path / "padded.nii.gz", padded, affine), models), reference, allow=1)
+
+
+@pytest.mark.parametrize("name", ["inverted", "qsm"])
+def test_bright_lesions_are_refused_not_missed(
+    name: str, scan: Scan, dataset: Path, models: Models, tmp_path: Path
+) -> None:
+    if name == "inverted":
+        path = write(tmp_path / "inverted.nii.gz", 4095 - scan.voxels, scan.affine)
+    else:
+        path = dataset / "sub-0001" / "anat" / "sub-0001_acq-swi_Chimap.nii.gz"
+    with pytest.raises(Refusal) as caught:
+        read(path, models)
+    assert caught.value.code in ("inverted", "not-susceptibility")
+
+
+def test_the_phase_image_is_refused(dataset: Path, models: Models) -> None:
+    with pytest.raises(Refusal) as caught:
+        read(dataset / "sub-0001" / "anat" / "sub-0001_acq-swi_part-phase_T2starw.nii.gz", models)
+    assert caught.value.code == "phase-image"

@@ -1,0 +1,46 @@
+"""What the tests of the whole path share: one scan, how it is read and written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from petechia import pipeline
+from petechia.types import DetectSettings, Reading, ScanFile
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+SETTINGS = DetectSettings()
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan on disk, and the same as an array."""
+
+    path: Path
+    voxels: np.ndarray
+    affine: np.ndarray
+
+
+def read(path: Path, models: pipeline.Models, settings: DetectSettings = SETTINGS) -> Reading:
+    """Read one file by the path that users run."""
+    scan = ScanFile(path, path.name.split(".")[0], Path(path.name.split(".")[0]), bids=False)
+    return pipeline.read_scan(scan, settings, models)[0]
+
+
+def write(path: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
+    image = nib.Nifti1Image(voxels, affine)
+    image.set_qform(affine, 1)
+    image.set_sform(affine, 1)
+    image.header.set_xyzt_units("mm", "sec")
+    nib.save(image, path)
+    return path
+
+
+def dots(reading: Reading) -> np.ndarray:
+    """Centres of what is called a microbleed, (n, 3), sorted so that two readings compare."""
+    assert reading.lesions is not None
+    found = [lesion.centre_ras_mm for lesion in reading.lesions if lesion.kind.value == "cmb"]
+    return np.array(sorted(found)).reshape(-1, 3)
