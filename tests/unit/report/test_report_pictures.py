@@ -190,15 +190,40 @@ def test_unknown_orientation_withholds_left_and_right():
     assert letters == {"?", "A", "P"}
 
 
-def test_a_finding_outside_the_brain_mask_is_seen_in_the_projection():
-    scene, lesions = dot_scene()
-    tight = np.zeros(scene.voxels.shape, bool)
-    tight[18:22, 20:30, 10:30] = True
-    for picture, mark in own_marks(slab_pictures(replace(scene, brain=tight), lesions)).values():
-        pixels, per_y, per_x = pixels_of(picture)
-        assert 0 <= mark.x_mm <= picture.width_mm
-        assert 0 <= mark.y_mm <= picture.height_mm
-        assert pixels[int(mark.y_mm * per_y), int(mark.x_mm * per_x)] < 60
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "ASL"])
+def test_marks_when_the_crop_is_not_centred(axes):
+    """The brain fills the patient's left front only: what is cut off elsewhere must not shift the marks."""
+    scene, lesions = dot_scene(axes)
+    brain = np.zeros(scene.voxels.shape, bool)
+    brain[2:18, 24:45, 5:35] = True  # canonical axes
+    pictures = slab_pictures(replace(scene, brain=brain), lesions[:1])
+    # voxels 2..17, two more on each side: the right edge lies at x = -80 + 4 * 20 = 0 mm;
+    # 24..44, two more: the front edge at y = -100 + 4 * 47 = 88 mm
+    picture, mark = own_marks(pictures)[1]
+    assert (picture.width_mm, picture.height_mm) == pytest.approx((80, 100))
+    assert (mark.x_mm, mark.y_mm) == pytest.approx((0 - -32, 88 - 20))
+    assert darkest_mm(picture, mark.x_mm, mark.y_mm) == pytest.approx((mark.x_mm, mark.y_mm), abs=1.0)
+
+
+def test_a_finding_outside_the_brain_mask_is_projected():
+    """One dark voxel beside the mask, away from the slab's middle slice, which alone is shown out there."""
+    shape = (60, 60, 12)
+    voxels = np.full(shape, 100, np.float32)
+    voxels[:, :6] = 5
+    voxels[48:51, 30:33, 1] = 5
+    brain = np.zeros(shape, bool)
+    brain[:45] = True
+    volume = make_volume(affine_for("RAS", (1.0, 1.0, 1.0), shape), voxels)
+    inside = np.argwhere(np.ones((3, 3, 1), bool)) + np.array((48, 30, 1))
+    centre = tuple(float(x) for x in (volume.affine_ras @ (49, 31, 1, 1))[:3])
+    (template,) = make_lesions(volume.affine_ras, shape, ((centre, 1.0, LesionClass.CMB, 0.9, Region.LOBAR),))
+    lesion = replace(template, voxels_ijk=inside.astype(np.int32))
+    (picture,) = slab_pictures(make_scene(volume, brain), [lesion])
+    (mark,) = picture.marks
+    pixels, per_y, per_x = pixels_of(picture)
+    row, column = int(mark.y_mm * per_y), int(mark.x_mm * per_x)
+    assert pixels[row, column] < 30
+    assert 80 < pixels[row + 12, column] < 130  # tissue outside the mask: dimmed
 
 
 def test_projection_takes_the_darkest_voxel_of_the_brain():
