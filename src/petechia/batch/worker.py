@@ -15,7 +15,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -27,6 +27,7 @@ from petechia.errors import EnvironmentFailure, PetechiaError, Refusal
 from petechia.limits import SCAN_TIMEOUT_S, SHUTDOWN_TIMEOUT_S
 from petechia.types import DetectSettings, OutputFile, Reading, ScanFile, Status
 
+_STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 START_TIMEOUT_S = SCAN_TIMEOUT_S  # imports and model take seconds; on a cold network share, minutes
 
 Outputs = tuple[Reading, tuple[OutputFile, ...]]
@@ -139,7 +140,7 @@ class Worker:
             target=serve, args=(theirs, self._factory, self._settings), name="petechia-reader", daemon=True
         )
         resource_tracker.ensure_running()  # it would unblock the signals again if it had to start just now
-        with _signals_blocked():
+        with _signals_held():
             self._process.start()
         theirs.close()
         answer = self._answer(ours, START_TIMEOUT_S)
@@ -174,15 +175,20 @@ class Worker:
     def _kill(self) -> None:
         process, channel = self._process, self._channel
         self._process = self._channel = None
-        if channel is not None:
-            channel.close()
         if process is not None and process.pid is not None:
             process.kill()
             process.join(SHUTDOWN_TIMEOUT_S)
+        if channel is not None:
+            channel.close()
 
 
 def serve(channel: Connection, factory: ReaderFactory, settings: DetectSettings) -> None:
     """The child's main function: answer until the channel closes."""
+    with suppress(BrokenPipeError, ConnectionResetError):  # the parent went away in the middle of an answer
+        _serve(channel, factory, settings)
+
+
+def _serve(channel: Connection, factory: ReaderFactory, settings: DetectSettings) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         reader = factory()
@@ -242,15 +248,28 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _signals_blocked() -> Iterator[None]:
+def _signals_held() -> Iterator[None]:
     """Start a child with the stop signals blocked, for good: they reach a whole terminal or job, and only the
-    parent may answer. (The child is ended by SIGKILL, which nothing blocks.)"""
-    stop = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, stop)
+    parent may answer. (The child is ended by SIGKILL, which nothing blocks.)
+
+    In the parent they wait until the child is started whole. The mask alone does not see to that: another
+    thread may take the signal, and Python then calls the handler in the main thread.
+    """
+    came: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+        for number in [number for number, handler in handlers.items() if callable(handler)]:
+            signal.signal(number, lambda number, _frame: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
 
 
 def _ending(code: int | None) -> str:

@@ -34,27 +34,27 @@ def hold(
     Raises EnvironmentFailure `locked-by` (pid, host, start of the holder), `lock-unsupported`, `output-path`.
     """
     path = root / f".petechia-{part}.lock"
-    with told(root):
-        make_folder(root)
-        descriptor = _acquire(path, shared, time.monotonic() + wait_s)
+    opened: list[
+        int
+    ] = []  # at most one descriptor; a list, so that an interrupt at any point can be tidied up
     try:
-        yield lambda: os.utime(descriptor)
+        with told(root):
+            make_folder(root)
+            _acquire(path, shared, time.monotonic() + wait_s, opened)
+        yield lambda: os.utime(opened[0])
     finally:
-        _release(path, descriptor)
+        for descriptor in opened:
+            _release(path, descriptor)
 
 
-def _acquire(path: Path, shared: bool, deadline: float) -> int:
-    """An open, locked descriptor of the file that `path` names now."""
+def _acquire(path: Path, shared: bool, deadline: float, opened: list[int]) -> None:
+    """Leave in `opened` a locked descriptor of the file that `path` names now."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        try:
-            holder = _try(path, descriptor, shared)
-            if holder is None:
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
+        opened.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))
+        holder = _try(path, opened[0], shared)
+        if holder is None:
+            return
+        os.close(opened.pop())
         if holder and time.monotonic() >= deadline:
             raise _locked(path, holder)
         time.sleep(_POLL_S if holder else 0)
@@ -83,7 +83,10 @@ def _try(path: Path, descriptor: int, shared: bool) -> str | None:
 
 
 def _release(path: Path, descriptor: int) -> None:
-    """The last holder removes the file; whoever opened it meanwhile notices, see `_same_file`."""
+    """The last holder removes the file; whoever opened it meanwhile notices, see `_same_file`.
+
+    Called as well by one who never got the lock: then the first line fails and the file stays.
+    """
     try:
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
