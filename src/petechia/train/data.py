@@ -25,6 +25,7 @@ from petechia.simulate.scan import IGNORE, LABELS, SimulatedScan, simulate_scan
 from petechia.store.files import write_file
 from petechia.types import FloatArray, Volume
 
+HARD = "hard"  # places where the network cried wolf
 OUTSIDE = 254  # background outside the brain: lets training strip the skull at will
 
 
@@ -124,10 +125,20 @@ class Source:
     places: tuple[tuple[str, NDArray[np.intp]], ...]  # label, voxels (n, 3)
 
 
-def to_source(example: Example, options: PatchOptions, rng: np.random.Generator) -> Source:
-    """Find up to 5,000 voxels of each label that patches are drawn around."""
+HARD_PATCHES = PatchOptions(  # once the network has learned what a lesion is: learn what is none
+    around=(("cmb", 0.2), ("calcification", 0.07), ("vessel", 0.07), ("iron", 0.06), (HARD, 0.4))
+)
+
+
+def to_source(
+    example: Example, options: PatchOptions, rng: np.random.Generator, hard: NDArray[np.intp] | None = None
+) -> Source:
+    """Find up to 5,000 voxels of each label that patches are drawn around; `hard` (n, 3) are given."""
     places = []
     for name, _ in options.around:
+        if name == HARD:
+            places.append((name, hard if hard is not None else np.zeros((0, 3), np.intp)))
+            continue
         voxels = np.flatnonzero(example.labels == LABELS.index(name))
         if len(voxels) > 5000:
             voxels = rng.choice(voxels, 5000, replace=False)
@@ -136,10 +147,9 @@ def to_source(example: Example, options: PatchOptions, rng: np.random.Generator)
 
 
 def patches(
-    examples: list[Example], count: int, options: PatchOptions, rng: np.random.Generator
+    sources: list[Source], count: int, options: PatchOptions, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless batches: image (count, 1, n, n, n) float32 and labels (count, n, n, n) int64."""
-    sources = [to_source(example, options, rng) for example in examples]
     while True:
         drawn = [_patch(sources[int(rng.integers(len(sources)))], options, rng) for _ in range(count)]
         yield (

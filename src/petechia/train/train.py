@@ -1,12 +1,14 @@
 """Train the two networks on simulated scans. Settings first, loop last; read it top to bottom.
 
     examples -> patches -> network -> loss -> step, with a running average of the weights that is what ships.
+    The detector trains twice: on lesions and their like, then on what it took for lesions and is none.
 
 Everything is seeded. The state is written every few minutes and taken up again where it stopped.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -24,16 +26,19 @@ from petechia.simulate.phantom import procedural_head
 from petechia.simulate.scan import IGNORE
 from petechia.store.files import write_file
 from petechia.train import data
-from petechia.train.data import Example, PatchOptions
+from petechia.train.data import HARD_PATCHES, Example, PatchOptions
 from petechia.train.finish import Choosing, finish_model
+from petechia.train.mine import false_alarms
 from petechia.train.model import UNet, build_anatomy, build_detector
 
 Report = Callable[[str], None]
 
 TRAINING_HEADS = tuple(f"head_{n:02d}" for n in range(1, 13))  # never one of the heads that choose or report
 CLASS_WEIGHTS = (1.0, 15.0, 10.0, 1.0, 2.0, 1.0)  # background, cmb, calcification, iron, vessel, interface
+HARD_CLASS_WEIGHTS = (1.0, 4.0, 4.0, 2.0, 1.0, 1.0)  # in the second phase, nearer to how often they occur
 DICE_CLASSES = (1, 2)  # the small ones: overlap counts them as much as the large
 SAVE_EVERY_S = 120.0
+_PATHS = ("out", "anatomy")  # of this machine: not for the card
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,10 @@ class TrainSettings:
 
     out: Path  # weights, checkpoints, the example cache and the finished model
     anatomy: Path | None = None  # folder of label maps; None: procedural heads
-    steps: int = 3000  # of the detector
-    anatomy_steps: int = 450  # whole heads are few and large: each step sees a whole scan
+    steps: int = 1300  # of the detector's first phase
+    hard_steps: int = 900  # of its second, around its own false alarms
+    hard_rate: float = 7e-4
+    anatomy_steps: int = 480  # whole heads are few and large: each step sees a whole scan
     batch: int = 10  # detector patches; the anatomy network takes one head at a time
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
@@ -56,42 +63,87 @@ class TrainSettings:
     choosing_scans: int = 32
 
 
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One stretch of training with its own steps, rate and loss."""
+
+    name: str  # of its checkpoint and weights
+    steps: int
+    learning_rate: float
+    class_weights: tuple[float, ...] | None  # None: the anatomy network's plain loss
+    start: Path | None = None  # weights to begin from
+
+
 def train(settings: TrainSettings, report: Report) -> Path:
     """Train both networks, choose the operating points, write the model; returns its folder.
 
     Raises UsageError where the anatomy folder lacks the heads.
     """
     examples = ensure_examples(settings, report)
-    weights = {name: train_network(name, examples, settings, report) for name in ("anatomy", "detector")}
+    anatomy = train_anatomy(examples, settings, report)
+    detector = train_detector(examples, settings, report)
     del examples
     choosing = Choosing(settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed)
     facts = {name: str(value) for name, value in asdict(settings).items() if name not in ("out", "anatomy")}
-    return finish_model(weights["anatomy"], weights["detector"], settings.out, choosing, facts)
+    return finish_model(anatomy, detector, settings.out, choosing, facts)
 
 
-def train_network(name: str, examples: list[Example], settings: TrainSettings, report: Report) -> Path:
-    """Train "anatomy" or "detector" to its last step; returns its averaged weights (safetensors)."""
+def train_anatomy(examples: list[Example], settings: TrainSettings, report: Report) -> Path:
+    """Whole heads, one at a time; returns the weights."""
+    rng = np.random.default_rng([settings.seed, 10])
+    phase = Phase("anatomy", settings.anatomy_steps, settings.learning_rate, None)
+    batches = (data.whole_head(examples[int(rng.integers(len(examples)))], rng) for _ in itertools.count())
+    return run_phase(build_anatomy, phase, batches, settings, report)
+
+
+def train_detector(examples: list[Example], settings: TrainSettings, report: Report) -> Path:
+    facts = {name: str(value) for name, value in asdict(settings).items() if name not in _PATHS}
+    rng = np.random.default_rng([settings.seed, 11])
+    first = Phase("detector-first", settings.steps, settings.learning_rate, CLASS_WEIGHTS)
+    options = PatchOptions()
+    sources = [data.to_source(example, options, rng) for example in examples]
+    batches = data.patches(sources, settings.batch, options, rng)
+    weights = run_phase(build_detector, first, batches, settings, report)
+    device = torch.device(settings.device)
+    network = build_detector().to(device)
+    network.load_state_dict(safetensors.torch.load_file(weights))
+    sources = []
+    for example in examples:
+        hard = false_alarms(network, example, device)
+        sources.append(data.to_source(example, HARD_PATCHES, rng, hard))
+        report(f"{example.name}: {len(hard)} false alarms to learn from")
+    second = Phase("detector", settings.hard_steps, settings.hard_rate, HARD_CLASS_WEIGHTS, weights)
+    batches = data.patches(sources, settings.batch, HARD_PATCHES, rng)
+    return run_phase(build_detector, second, batches, settings, report)
+
+
+def run_phase(
+    build: Callable[[], UNet],
+    phase: Phase,
+    batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
+    settings: TrainSettings,
+    report: Report,
+) -> Path:
+    """The loop. Goes on from its checkpoint; returns the averaged weights (safetensors)."""
     torch.manual_seed(settings.seed)
     device = torch.device(settings.device)
-    detector = name == "detector"
-    build, batches = (build_detector, detector_batches) if detector else (build_anatomy, anatomy_batches)
-    steps = settings.steps if detector else settings.anatomy_steps
     network, averaged = build().to(device), build().to(device)
+    if phase.start:
+        network.load_state_dict(safetensors.torch.load_file(phase.start))
     averaged.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(
-        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        network.parameters(), phase.learning_rate, weight_decay=settings.weight_decay
     )
-    checkpoint = settings.out / f"{name}.checkpoint.safetensors"
+    checkpoint = settings.out / f"{phase.name}.checkpoint.safetensors"
     first = resume(checkpoint, network, averaged, optimiser, report)
-    stream = batches(examples, settings, np.random.default_rng([settings.seed, first]))
     started = saved = time.monotonic()
     running = 0.0
-    for step in range(first, steps):
-        image, target = next(stream)  # (b, 1, i, j, k), (b, i, j, k)
+    for step in range(first, phase.steps):
+        image, target = next(batches)  # (b, 1, i, j, k), (b, i, j, k)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step / steps, settings.learning_rate)
+            group["lr"] = learning_rate(step / phase.steps, phase.learning_rate)
         network.train()
-        loss = segmentation_loss(network(image.to(device)), target.to(device), detector)
+        loss = segmentation_loss(network(image.to(device)), target.to(device), phase.class_weights)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -101,12 +153,12 @@ def train_network(name: str, examples: list[Example], settings: TrainSettings, r
         running = value if step == first else 0.98 * running + 0.02 * value
         if step % 20 == 0:
             pace = (time.monotonic() - started) / (step - first + 1)
-            report(f"{name} step {step}/{steps} loss {running:.3f} {pace:.2f} s/step")
+            report(f"{phase.name} step {step}/{phase.steps} loss {running:.3f} {pace:.2f} s/step")
         if time.monotonic() - saved > SAVE_EVERY_S:
             save_checkpoint(checkpoint, step + 1, network, averaged, optimiser)
             saved = time.monotonic()
-    save_checkpoint(checkpoint, steps, network, averaged, optimiser)
-    weights = settings.out / f"{name}.safetensors"
+    save_checkpoint(checkpoint, phase.steps, network, averaged, optimiser)
+    weights = settings.out / f"{phase.name}.safetensors"
     write_file(weights, safetensors.torch.save(averaged.state_dict()))
     report(f"wrote {weights}")
     return weights
@@ -141,31 +193,20 @@ def training_head(name: str, seed: int, settings: TrainSettings) -> HeadLabels:
     )  # fmt: skip
 
 
-def detector_batches(
-    examples: list[Example], settings: TrainSettings, rng: np.random.Generator
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Patches of 48 voxels, most of them around a lesion or a mimic."""
-    return data.patches(examples, settings.batch, PatchOptions(), rng)
+def segmentation_loss(
+    logits: torch.Tensor, target: torch.Tensor, class_weights: tuple[float, ...] | None
+) -> torch.Tensor:
+    """Weighted cross-entropy over all classes plus Dice. logits (b, c, i, j, k), target (b, i, j, k).
 
-
-def anatomy_batches(
-    examples: list[Example], settings: TrainSettings, rng: np.random.Generator
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Whole heads, one at a time, sometimes cut by the field of view or stripped of their skull."""
-    del settings
-    while True:
-        yield data.whole_head(examples[int(rng.integers(len(examples)))], rng)
-
-
-def segmentation_loss(logits: torch.Tensor, target: torch.Tensor, detector: bool) -> torch.Tensor:
-    """Weighted cross-entropy over all classes plus Dice. logits (b, c, i, j, k), target (b, i, j, k)."""
-    weights = torch.tensor(CLASS_WEIGHTS, device=logits.device) if detector else None
+    With class weights (the detector) Dice speaks for DICE_CLASSES; without, for all but the background.
+    """
+    weights = torch.tensor(class_weights, device=logits.device) if class_weights else None
     known = target != IGNORE
     target = torch.where(known, target, 0)
     entropy = F.cross_entropy(logits, target, weights, reduction="none") * known  # (b, i, j, k)
     total = entropy.sum() / known.sum().clamp_min(1)
     probability = torch.softmax(logits, 1) * known[:, None]
-    for index in DICE_CLASSES if detector else range(1, logits.shape[1]):
+    for index in DICE_CLASSES if class_weights else range(1, logits.shape[1]):
         wanted = (target == index) & known
         found = probability[:, index]
         overlap = 2.0 * (found * wanted).sum() + 10.0  # smooth: a patch without the class must not shout
