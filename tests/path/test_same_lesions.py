@@ -25,7 +25,7 @@ def reference(scan: Scan, models: Models) -> Reading:
 
 
 def _same(reading: Reading, reference: Reading, allow: int = 0) -> None:
-    """As many microbleeds at the same millimetres; `allow` of them may differ where the data themselves do."""
+    """As many microbleeds at the same millimetres; `allow` may differ where the data themselves do."""
     ours, theirs = dots(reading), dots(reference)
     assert abs(len(ours) - len(theirs)) <= allow
     if len(ours) == 0:

@@ -84,7 +84,7 @@ def train(settings: TrainSettings, report: Report) -> Path:
     detector = train_detector(examples, settings, report)
     del examples
     choosing = Choosing(settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed)
-    facts = {name: str(value) for name, value in asdict(settings).items() if name not in ("out", "anatomy")}
+    facts = {name: str(value) for name, value in asdict(settings).items() if name not in _PATHS}
     return finish_model(anatomy, detector, settings.out, choosing, facts)
 
 
@@ -97,7 +97,7 @@ def train_anatomy(examples: list[Example], settings: TrainSettings, report: Repo
 
 
 def train_detector(examples: list[Example], settings: TrainSettings, report: Report) -> Path:
-    facts = {name: str(value) for name, value in asdict(settings).items() if name not in _PATHS}
+    """First what a lesion looks like, then, around its own false alarms, what is none."""
     rng = np.random.default_rng([settings.seed, 11])
     first = Phase("detector-first", settings.steps, settings.learning_rate, CLASS_WEIGHTS)
     options = PatchOptions()
