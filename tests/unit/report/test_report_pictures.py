@@ -336,3 +336,19 @@ def test_labels_stay_inside_and_apart():
     close = (gaps[..., 0] < 8) & (gaps[..., 1] < 5.5)
     np.fill_diagonal(close, False)
     assert not close.any()
+
+
+def test_labels_avoid_the_border_and_each_other():
+    def label(mark):
+        return mark.label_x_mm, mark.label_y_mm
+
+    for x, y in ((3.0, 3.0), (97.0, 3.0), (3.0, 97.0), (97.0, 97.0)):
+        (placed,) = place_labels([Mark(88, x, y, 4.5, "cmb", "")], 100.0, 100.0, 7.0)
+        assert 4 < placed.label_x_mm < 96
+        assert 2.5 < placed.label_y_mm < 97.5
+    twins = [Mark(10 + n, 50.0, 50.0, 4.5, "cmb", "") for n in range(4)]  # at the very same place
+    centres = np.array([label(mark) for mark in place_labels(twins, 100.0, 100.0, 7.0)])
+    apart = np.abs(centres[:, None] - centres[None])
+    touching = (apart[..., 0] < 2 * 0.62 * 7) & (apart[..., 1] < 0.8 * 7)
+    np.fill_diagonal(touching, False)
+    assert not touching.any()
