@@ -17,6 +17,7 @@ from petechia.simulate.stamp import FineGrid
 from petechia.simulate.veins import VeinOptions
 from petechia.types import FloatArray
 
+IRON_RIM = 0.6  # stored iron fades into its nucleus; a bleed ends at its rim of macrophages
 MACRO_MM = 2.0  # grid of the air and bone map: its field is smooth but at the bone itself
 
 
@@ -161,7 +162,7 @@ def _add_planted(
     iron: torch.Tensor,
 ) -> None:
     """Put one lesion into the maps: chi replaces, R2* adds, signal scales, each by partial volume."""
-    box, share = stamp.ellipsoid_coverage(grid, item.body)
+    box, share = stamp.ellipsoid_coverage(grid, item.body, rim=IRON_RIM if item.kind == "iron" else 0.0)
     part = torch.from_numpy(share).to(iron.device)
     chi, r2star, signal = (tensor[box] for tensor in maps)
     chi += part * (item.chi_ppm - (0.0 if item.kind == "iron" else 1.0) * chi)

@@ -19,6 +19,7 @@ from petechia.simulate.anatomy import BRAIN, HeadLabels, is_any
 from petechia.simulate.phantom_grid import Canvas
 from petechia.simulate.phantom_shape import draw_shape
 
+PIA_MM = 1.8  # a voxel's diagonal: even corners of brain and bone have CSF between them
 VENTRICLES = (4, 5, 14, 15, 43, 44, 136, 163)
 
 
@@ -63,5 +64,5 @@ def _clear_strays(canvas: Canvas, shells: skull.Shells) -> None:
     box = (box[0], box[1], slice(pg.box_of(canvas, *cortex.CEREBELLUM_BOX)[2].start, box[2].stop))
     view = canvas.labels[box]
     brain = is_any(view, (*BRAIN, *VENTRICLES))
-    kept = cortex.keep_bodies(brain & (shells.cavity[box] < -0.9), 5000)
+    kept = cortex.keep_bodies(brain & (shells.cavity[box] < -PIA_MM), 5000)
     view[brain & ~kept] = skull.CSF

@@ -13,7 +13,7 @@ from petechia.simulate.phantom_grid import Array, Canvas, Point
 from petechia.simulate.phantom_shape import HeadShape
 
 AIR, CSF, SOFT, SKIN, VEIN, BONE, MARROW = 0, 24, 507, 511, 514, 515, 516
-BASE_MM = 1.3  # no air comes closer to the intracranial space than this much bone
+BASE_MM = 1.6  # no air comes closer to the intracranial space than this much bone
 SKIN_MM = 2.4
 
 

@@ -36,9 +36,12 @@ class Ellipsoid:
     rotation: FloatArray  # (3, 3), columns are its axes
 
 
-def ellipsoid_coverage(grid: FineGrid, body: Ellipsoid) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
+def ellipsoid_coverage(
+    grid: FineGrid, body: Ellipsoid, rim: float = 0.0
+) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
     """The share of each voxel that lies inside, in the smallest box that holds the body.
 
+    rim: the outer share of the radius over which the body fades out; 0 is a sharp edge.
     Returns the box as slices and coverage (a, b, c) in [0, 1]; an empty box where the body lies outside.
     """
     reach = max(body.semi_axes_mm)
@@ -55,7 +58,8 @@ def ellipsoid_coverage(grid: FineGrid, body: Ellipsoid) -> tuple[tuple[slice, ..
         axes.append(points)
     offsets = np.stack(np.meshgrid(*axes, indexing="ij"), -1)  # (4a, 4b, 4c, 3)
     local = offsets @ body.rotation / np.asarray(body.semi_axes_mm)
-    inside = (local**2).sum(-1) <= 1.0
+    depth = 1.0 - np.sqrt((local**2).sum(-1))  # 1 at the centre, 0 at the surface
+    inside = np.clip(depth / rim, 0.0, 1.0) if rim else (depth >= 0.0).astype(float)
     a, b, c = (s.stop - s.start for s in box)
     n = SUBSAMPLES
     share = inside.reshape(a, n, b, n, c, n).mean((1, 3, 5), dtype=np.float32)
