@@ -144,7 +144,7 @@ def _calcification(centre: FloatArray, rng: np.random.Generator, around: Surroun
 
 
 def _nucleus(centre: FloatArray, rng: np.random.Generator, around: Surroundings) -> Planted:
-    """Red nucleus, substantia nigra, dentate: +0.10 to +0.15 ppm in all, R2* 30-40 at 3 T (Langkammer 2012)."""
+    """Red nucleus, nigra, dentate: +0.10 to +0.15 ppm in all, R2* 30-40 at 3 T (Langkammer 2012)."""
     size = (float(rng.uniform(2.5, 4.5)), float(rng.uniform(1.3, 2.6)))
     material = Material(
         float(rng.uniform(0.05, 0.13)), float(rng.uniform(6, 18)), float(rng.uniform(0.92, 1.0))
@@ -153,7 +153,7 @@ def _nucleus(centre: FloatArray, rng: np.random.Generator, around: Surroundings)
 
 
 def _deposit(centre: FloatArray, rng: np.random.Generator, around: Surroundings) -> Planted:
-    """A non-haemorrhagic deposit of the basal ganglia: larger, longer and paler than a bleed (Rashid 2021)."""
+    """A non-haemorrhagic deposit of the basal ganglia: larger, longer, paler than a bleed (Rashid 2021)."""
     size = (float(rng.uniform(1.5, 4.0)), float(rng.uniform(1.5, 3.0)))
     material = Material(
         float(rng.uniform(0.06, 0.2)), float(rng.uniform(8, 32)), float(rng.uniform(0.85, 1.0))

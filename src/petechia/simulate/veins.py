@@ -37,7 +37,7 @@ class VeinOptions:
     pial_roots: int = 200
     medullary_roots: int = 260
     wall_roots: int = 14
-    stubs: int = 25  # short free pieces: cross-sections and confluences cut by the slice
+    stubs: int = 25  # free pieces of 8-25 mm, crossing slices at any angle
 
 
 def grow_veins(labels: NDArray[np.int16], options: VeinOptions, rng: np.random.Generator) -> Tubes:
@@ -136,7 +136,7 @@ def _stubs(labels: NDArray[np.int16], count: int, rng: np.random.Generator) -> T
     def guide(position: FloatArray) -> FloatArray:
         return np.zeros(len(position))
 
-    return _tree(starts, rng.uniform(0.25, 0.8, count), rng.uniform(3, 10, count), guide, rng, branches=0.01)
+    return _tree(starts, rng.uniform(0.25, 0.8, count), rng.uniform(8, 25, count), guide, rng, branches=0.01)
 
 
 def _sulcal_guide(labels: NDArray[np.int16]) -> tuple[Guide, FloatArray]:
