@@ -30,6 +30,9 @@ def measure_all(
         voxels = _free(native_voxels(candidate, scores, volume), taken)
         if voxels is None:
             continue  # wholly inside a lesion already listed: the same dot seen twice
+        centre = geometry.apply_affine(volume.affine_ras, voxels).mean(0)
+        if not places.in_brain(centre, 1.0):
+            continue  # in bone, sinus or scalp
         taken.update(map(tuple, voxels.tolist()))
         lesions.append(_lesion(len(lesions) + 1, kind, candidate, voxels, volume, places))
     return tuple(lesions)

@@ -12,6 +12,8 @@ from petechia.types import FloatArray, Region, ScoreMap, Side
 
 RING_MM = 5.0  # votes come from here; the centre itself is often mistaken for CSF (16-32 % of real bleeds)
 MIDLINE_MM = 3.0
+# A microbleed is at least half surrounded by parenchyma (Greenberg 2009); half of that on a map this coarse.
+LEAST_PARENCHYMA = 0.25
 _REGIONS = (("lobar", Region.LOBAR), ("deep", Region.DEEP), ("infratentorial", Region.INFRATENTORIAL))
 
 
@@ -21,6 +23,15 @@ class Places:
 
     anatomy: ScoreMap
     midline: FloatArray | None  # (4,) plane: normal and offset in RAS mm, positive on the patient's right
+
+    def in_brain(self, centre_ras_mm: FloatArray, radius_mm: float) -> bool:
+        """Whether enough of the ball within RING_MM of the lesion's edge is parenchyma."""
+        low, distance = self._around(centre_ras_mm, radius_mm + RING_MM)
+        near = distance <= radius_mm + RING_MM
+        names = [self.anatomy.classes.index(name) for name, _ in _REGIONS]
+        box = tuple(slice(int(a), int(a) + n) for a, n in zip(low, distance.shape, strict=True))
+        parenchyma = self.anatomy.probability[names][(slice(None), *box)].sum(0)
+        return bool(near.any()) and float(parenchyma[near].mean()) >= LEAST_PARENCHYMA
 
     def region_of(self, centre_ras_mm: FloatArray, radius_mm: float) -> Region:
         """The region with most probability within RING_MM of the lesion's edge; CSF and air do not vote."""

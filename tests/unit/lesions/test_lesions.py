@@ -146,6 +146,16 @@ def test_a_csf_pocket_at_the_centre_does_not_change_the_region() -> None:
     assert places.region_of(np.array([16.25, 16.25, 16.25]), 1.0) is Region.DEEP
 
 
+def test_a_dot_outside_the_brain_is_no_lesion_and_one_at_its_edge_is() -> None:
+    anatomy = _anatomy()
+    anatomy.probability[:, 10:] = 0.0
+    anatomy.probability[0, 10:] = 1.0  # beyond x = 25 mm - half a voxel lies air
+    places = learn_places(anatomy, anatomy.probability[0] < 0.5, sides_known=True)
+    assert places.in_brain(np.array([16.0, 16.0, 16.0]), 1.0)
+    assert places.in_brain(np.array([22.0, 16.0, 16.0]), 1.0)  # 2 mm from the edge
+    assert not places.in_brain(np.array([29.0, 16.0, 16.0]), 1.0)
+
+
 def test_a_tilted_midline_is_found() -> None:
     anatomy = _anatomy(40)
     index = np.stack(np.meshgrid(*[np.arange(40)] * 3, indexing="ij"), -1)
