@@ -44,6 +44,14 @@ MGZ = gzip.compress(struct.pack(">7i", 1, 64, 64, 64, 1, 3, 0) + bytes(300))
 NRRD = b"NRRD0005\ntype: short\ndimension: 3\nsizes: 64 64 64\nencoding: raw\n\n" + bytes(400)
 DICOM = bytes(128) + b"DICM" + bytes(300)
 
+
+def flipped_header(byte: int) -> bytes:
+    """One header byte changed in a gzip file that stores it unpacked: 10 bytes of gzip, 5 of block."""
+    changed = bytearray(packed(PLAIN, level=0))  # long enough that the header is seen before the checksum
+    changed[15 + byte] ^= 0x55
+    return bytes(changed)
+
+
 CASES = (
     FaultCase("A00-clean", make(PACKED), OK),
     FaultCase("A00-clean-plain", make(PLAIN, "s.nii"), OK),
@@ -62,6 +70,11 @@ CASES = (
     ),
     FaultCase("A05-crc", make(PACKED[:-8] + b"\1\2\3\4" + PACKED[-4:]), REFUSE, "gzip-crc", ("data check",)),
     FaultCase("A05-isize", make(PACKED[:-4] + b"\1\2\3\4"), REFUSE, "gzip-crc", ("length check",)),
+    # damage that turns the header into nonsense is told as damage, not as a bad header
+    *(
+        FaultCase(f"A05-header-byte-{n}", make(flipped_header(n)), REFUSE, "gzip-crc", ("data check",))
+        for n in (0, 40, 42, 70, 108, 254, 344)
+    ),
     FaultCase("A06-two-members", make(packed(PLAIN[:5000]) + packed(PLAIN[5000:])), OK),
     FaultCase("A06-header-split", make(packed(PLAIN[:40]) + packed(PLAIN[40:])), OK),
     FaultCase("A06-empty-member", make(packed(b"") + PACKED + packed(b"")), OK),
