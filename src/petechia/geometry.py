@@ -31,7 +31,7 @@ def axis_codes(affine: FloatArray) -> str:
     order, flips = _axis_assignment(affine)
     letters = ["", "", ""]
     for world, voxel_axis in enumerate(order):
-        letters[voxel_axis] = ("LPS" if flips[world] else "RAS")[world]
+        letters[voxel_axis] = ("LPI" if flips[world] else "RAS")[world]
     return "".join(letters)
 
 
