@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(error.line)
         code = error.exit_code
     except KeyboardInterrupt as error:
-        complain("interrupted: finished scans are kept; the same command goes on from there")
+        resumes = words[:1] == ["detect"]
+        complain(f"interrupted{': finished scans are kept; the same command goes on from there' * resumes}")
         code = error.exit_code if isinstance(error, Stopped) else EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last stop of our own mistakes: shown whole, exit 1
         complain(traceback.format_exc().rstrip())
