@@ -11,7 +11,10 @@ from scipy import ndimage
 from petechia.types import FloatArray, LesionClass, ScoreMap
 
 CANDIDATE_FLOOR = 0.10  # a place is looked at where the network gives microbleed at least this
-SPLIT_DISTANCE_MM = 2.5  # two peaks further apart than this are two lesions
+SPLIT_DISTANCE_MM = 2.5  # two peaks of one island further apart than this are looked at one by one
+SAME_LESION_MM = 5.0  # centres closer than this are one lesion, the rule by which figures are counted
+HALO_MM = 3.0  # so is a centre this close to a stronger candidate's outline: blooming breaks into pieces
+CLIP = 1e-6  # of the peak before its logit: float32 knows no more
 MIMIC_PEAK = 0.5  # a calcification is listed where the network is at least this sure
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)  # 26-connected: a diagonal touch is one lesion
 
@@ -57,7 +60,7 @@ def find_candidates(scores: ScoreMap, calibration: Calibration) -> list[Candidat
     for voxels in _basins(calcification, MIMIC_PEAK, scores.spacing_mm):
         if not near[tuple(voxels.T)].any():
             found.append(_candidate(scores, voxels, calibration))
-    return sorted(found, key=lambda candidate: -candidate.probability)
+    return _without_doubles(sorted(found, key=lambda candidate: -candidate.peak), scores.spacing_mm)
 
 
 def classify(candidate: Candidate, point: OperatingPoint) -> LesionClass | None:
@@ -67,6 +70,21 @@ def classify(candidate: Candidate, point: OperatingPoint) -> LesionClass | None:
     if candidate.probability >= point.possible:
         return LesionClass.POSSIBLE
     return candidate.rival
+
+
+def _without_doubles(ranked: list[Candidate], spacing_mm: float) -> list[Candidate]:
+    """Drop a candidate that is part of a stronger one: near its centre, or in its halo."""
+    kept: list[Candidate] = []
+    for candidate in ranked:
+        centre = candidate.voxels.mean(0)
+        double = any(
+            np.linalg.norm(other.voxels.mean(0) - centre) * spacing_mm < SAME_LESION_MM
+            or np.linalg.norm(other.voxels - centre, axis=1).min() * spacing_mm < HALO_MM
+            for other in kept
+        )
+        if not double:
+            kept.append(candidate)
+    return kept
 
 
 def _basins(score: FloatArray, floor: float, spacing_mm: float) -> list[NDArray[np.int32]]:
@@ -125,6 +143,6 @@ def _candidate(scores: ScoreMap, voxels: NDArray[np.int32], calibration: Calibra
 
 def calibrate(peak: float, calibration: Calibration) -> float:
     """Probability that a candidate is a microbleed: a sigmoid of a line in the logit of its peak."""
-    clipped = min(max(peak, 1e-4), 1.0 - 1e-4)
+    clipped = min(max(peak, CLIP), 1.0 - CLIP)
     line = calibration.slope * np.log(clipped / (1.0 - clipped)) + calibration.intercept
     return float(1.0 / (1.0 + np.exp(-line)))

@@ -17,6 +17,7 @@ from scipy import optimize
 from petechia import __version__, pipeline
 from petechia.evaluate.match import cost_by_distance, match
 from petechia.evaluate.tsv import read_planted
+from petechia.lesions.find import CLIP
 from petechia.network.card import CARD_VERSION
 from petechia.prepared import prepare
 from petechia.simulate.anatomy import ANATOMY_CLASSES
@@ -180,7 +181,7 @@ def _dataset_options(choosing: Choosing) -> DatasetOptions:
 
 
 def _logit(probability: FloatArray) -> FloatArray:
-    clipped = np.clip(probability, 1e-4, 1.0 - 1e-4)
+    clipped = np.clip(probability, CLIP, 1.0 - CLIP)
     logit: FloatArray = np.log(clipped / (1.0 - clipped))
     return logit
 
