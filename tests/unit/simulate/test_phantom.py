@@ -166,15 +166,15 @@ def test_cortex_is_a_ribbon_of_human_thickness(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_cortex_is_folded_like_a_human_one(seed: int) -> None:
     # Gyrification index: length of the whole outline over that of the outline with sulci closed, per slice.
+    # Zilles found 2.2 to 3 along smooth outlines; along voxel edges label maps of real heads give 2.2 to 3.5.
     made = head(seed)
+    cerebrum = tuple(set(INSIDE_BRAIN) - {7, 8, 15, 16, 46, 47})
     index = []
     for y_mm in (-60, -30, 0, 25):
-        plane = np.isin(made.labels[:, y_mm - int(made.affine_ras[1, 3]), 110:210], (2, 3, 41, 42))
-        padded = np.pad(plane, 20)
+        plane = np.pad(is_any(made.labels[:, y_mm - int(made.affine_ras[1, 3])], cerebrum), 20)
         disc = np.hypot(*np.mgrid[-9:10, -9:10]) <= 9
-        closed = ndimage.binary_closing(padded, disc)
-        index.append(outline(padded) / outline(closed))
-    assert 1.7 < np.mean(index) < 3.5
+        index.append(outline(plane) / outline(ndimage.binary_closing(plane, disc)))
+    assert 2.0 < np.mean(index) < 3.6
 
 
 def outline(mask: NDArray[np.bool_]) -> int:
@@ -217,7 +217,7 @@ def test_brain_is_wrapped_in_csf_and_bone(seed: int) -> None:
     cavity, _ = ndimage.label(fluid)
     cavity = cavity == cavity[brain[:, :, 55:]][0]
     wall = ndimage.binary_dilation(cavity) & ~cavity
-    assert set(np.unique(labels[:, :, 55:][wall]).tolist()) <= {515, 516}
+    assert set(np.unique(labels[:, :, 55:][wall]).tolist()) <= {502, 515, 516}  # the carotid pierces it
 
 
 def enclosed_air(labels: NDArray[np.int16]) -> NDArray[np.bool_]:
