@@ -30,7 +30,8 @@ from petechia.types import DISCLAIMER, DetectSettings, FloatArray
 
 MATCH_MM = 5.0
 VISIBLE_CNR = 3.0
-SCREENING_FP = 4.0  # false positives per scan that a first look may cost
+BALANCED_FP = 1.5  # false positives per scan allowed at the balanced point, on the choosing scans
+SCREENING_FP = 4.0  # that a first look may cost
 POSSIBLE = 0.1  # listed from here on, below the definite threshold
 
 
@@ -119,18 +120,21 @@ def fit_calibration(scored: Scored) -> tuple[float, float]:
 
 
 def choose_points(calibrated: FloatArray, scored: Scored) -> dict[str, dict[str, float]]:
-    """balanced: the threshold of the highest pooled F1; screening: the lowest within SCREENING_FP."""
-    order = np.argsort(-calibrated)
-    hits = np.cumsum(scored.hit[order])
-    falses = np.cumsum(1 - scored.hit[order])
-    f1 = 2 * hits / np.maximum(hits + falses + scored.lesions, 1)
-    balanced = float(calibrated[order][int(np.argmax(f1))])
-    allowed = np.flatnonzero(falses <= SCREENING_FP * scored.scans)
-    screening = min(float(calibrated[order][allowed[-1]]) if len(allowed) else balanced, balanced)
+    """The lowest thresholds within BALANCED_FP and SCREENING_FP, and from where candidates are listed."""
+    balanced = _lowest_within(BALANCED_FP, calibrated, scored)
+    screening = _lowest_within(SCREENING_FP, calibrated, scored)
     return {
         "balanced": {"definite": round(balanced, 4), "possible": round(min(POSSIBLE, balanced / 2), 4)},
         "screening": {"definite": round(screening, 4), "possible": round(min(POSSIBLE, screening) / 2, 4)},
     }
+
+
+def _lowest_within(allowed_fp: float, calibrated: FloatArray, scored: Scored) -> float:
+    """The lowest candidate probability at which false positives per scan stay within `allowed_fp`."""
+    order = np.argsort(-calibrated)
+    falses = np.cumsum(1 - scored.hit[order])
+    allowed = np.flatnonzero(falses <= allowed_fp * scored.scans)
+    return float(calibrated[order][allowed[-1]]) if len(allowed) else 1.0
 
 
 def _export(anatomy: Path, detector: Path, folder: Path) -> dict[str, object]:
