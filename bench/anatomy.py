@@ -24,7 +24,7 @@ from petechia.simulate.head import HeadOptions, build_head
 from petechia.simulate.plant import PlantOptions
 from petechia.simulate.protocol import draw_protocol
 from petechia.simulate.scan import SimulatedScan, simulate_scan
-from petechia.types import DetectSettings, FloatArray, Volume
+from petechia.types import AnyArray, DetectSettings, Volume
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Result:
     lesions: int
 
 
-def dice(found: FloatArray, truth: FloatArray) -> float:
+def dice(found: AnyArray, truth: AnyArray) -> float:
     """2 |A and B| / (|A| + |B|)."""
     total = float(found.sum() + truth.sum())
     return 2.0 * float((found & truth).sum()) / total if total else 1.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -27,19 +28,23 @@ LEVELS = (0.38, 0.52, 0.68)  # of the slab, from below
 
 def load(path: Path) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
     """Voxels (i, j, k) growing to R, A, S and their spacing in mm."""
-    image = nib.load(path)
+    image: Any = nib.load(path)
     voxels, affine = to_canonical(np.asarray(image.dataobj, dtype=np.float64), image.affine)
     return voxels, spacing_mm(affine)
 
 
-def tile(plane: NDArray[np.float64], side_mm: tuple[float, float], window: tuple[float, float]) -> Image.Image:
+def tile(
+    plane: NDArray[np.float64], side_mm: tuple[float, float], window: tuple[float, float]
+) -> Image.Image:
     """One axial plane (i, j) in radiological convention, millimetres true."""
     grey = np.clip((plane - window[0]) / (window[1] - window[0]), 0, 1) * 255
     picture = Image.fromarray(np.flip(grey.T, (0, 1)).astype(np.uint8))
     scale = TILE_PX / TILE_MM
     size = (round(plane.shape[0] * side_mm[0] * scale), round(plane.shape[1] * side_mm[1] * scale))
     canvas = Image.new("L", (TILE_PX, TILE_PX))
-    canvas.paste(picture.resize(size, Image.Resampling.BICUBIC), ((TILE_PX - size[0]) // 2, (TILE_PX - size[1]) // 2))
+    canvas.paste(
+        picture.resize(size, Image.Resampling.BICUBIC), ((TILE_PX - size[0]) // 2, (TILE_PX - size[1]) // 2)
+    )
     return canvas
 
 
