@@ -118,7 +118,7 @@ CASES = (
     FaultCase("C04-8-bit", whole(HEAD * 255 / HEAD.max()), OK),
     FaultCase("C04-clipped", whole(np.clip(HEAD, 100, 680)), OK),
     FaultCase("C04-0-to-1", image(HEAD / HEAD.max()), OK),
-    FaultCase("C04-masked-z", image(-qsm_like()), WARN, "unusual-background"),
+    FaultCase("C04-masked-z", image(-qsm_like() / qsm_like()[in_brain()].std()), WARN, "unusual-background"),
     FaultCase("C06-5-mm", whole(head(THICK, THICK_AFFINE), THICK_AFFINE), WARN, "thick-slices", ("5 mm",)),
     FaultCase("C06-coarse", whole(HEAD), WARN, "coarse-voxels", ("27 mm3",)),
     FaultCase("C07-stripped", image(head(stripped=True)), OK),
@@ -130,7 +130,7 @@ CASES = (
     FaultCase("D04-turned-stripped", image(1000 - head(stripped=True)), REFUSE, "inverted"),
     FaultCase("D04-turned-back", whole(4095 - HEAD), OK, settings=DetectSettings(invert=True)),
     FaultCase("D04-wrongly-asked", whole(HEAD), REFUSE, "inverted", settings=DetectSettings(invert=True)),
-    FaultCase("D04-qsm", image(qsm_like()), WARN, "unusual-background"),
+    FaultCase("D04-qsm", image(qsm_like()), REFUSE, "inverted", ("QSM",)),
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from petechia.types import Finding, FloatArray, Outcome, ScoreMap, Volume
 from petechia.volume.brain import Brain, locate
 from petechia.volume.head import Head, background_level, look
 
+Z_SCORED = (0.5, 2.0)  # standard deviations of an image scaled to unit variance, masks included
 MIN_LEVELS = 16  # distinct values; a mask or a label map has fewer, any scan has more
 MIN_LIKENESS = 0.3  # correlation of samples 4 mm apart: 0 in noise, 0.9 and more in heads
 MIN_HEAD_CM3 = 100.0  # a slab through a brain; a whole head has 3000
@@ -153,13 +154,26 @@ def _inverted(head: Head) -> Finding | None:
         return _refuse("inverted", "air brighter than the head", "dark air and dark bleeds", offer)
     if not (alike and low < air <= high):
         return None
-    # a QSM, or an SWI made zero-mean within a mask: only the veins can tell, once the brain is known
+    if _is_susceptibility_map(centre, air):
+        return _refuse(
+            "inverted", "values on both sides of the air's, as in a QSM", "dark air and dark bleeds", offer
+        )
+    # an SWI made zero-mean within a mask, or a QSM made so: the veins can tell, once the brain is known
     return _warn(
         "unusual-background",
         "air no darker than the head",
         "a scan as the scanner made it",
         "Check that bleeds are dark in it.",
     )
+
+
+def _is_susceptibility_map(centre: FloatArray, air: float) -> bool:
+    """Values to both sides of one constant, and not of unit variance: a z-scored SWI would be."""
+    inside = centre[centre != air] - air
+    if inside.size < 0.2 * centre.size:
+        return False
+    balanced = 0.15 < float((inside < 0).mean()) < 0.85
+    return balanced and not Z_SCORED[0] < float(inside.std()) < Z_SCORED[1]
 
 
 def _corner_levels(values: FloatArray) -> list[float]:
