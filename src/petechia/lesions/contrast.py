@@ -7,8 +7,6 @@ import numpy as np
 from petechia import geometry
 from petechia.types import FloatArray
 
-VISIBLE_CNR = 3.0  # below, no reader could see it: neither credited nor punished
-
 
 def contrast_to_noise(
     voxels: FloatArray, affine_ras: FloatArray, centre_ras_mm: FloatArray, radius_mm: float

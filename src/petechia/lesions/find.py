@@ -42,7 +42,6 @@ class Candidate:
     voxels: NDArray[np.int32]  # (n, 3) on the score map, where the score is above half its peak
     peak: float  # highest microbleed score
     rival: LesionClass | None  # the mimic with the most mass there, None where background leads
-    rival_peak: float
     probability: float  # calibrated, that it is a microbleed
 
 
@@ -136,7 +135,6 @@ def _candidate(scores: ScoreMap, voxels: NDArray[np.int32], calibration: Calibra
         voxels=voxels,
         peak=peak,
         rival=LesionClass(rival) if rival else None,
-        rival_peak=float(here[scores.classes.index(strongest)].max()),
         probability=calibrate(peak, calibration),
     )
 

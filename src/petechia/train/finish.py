@@ -17,6 +17,7 @@ from scipy import optimize
 from petechia import __version__, pipeline
 from petechia.evaluate.match import cost_by_distance, match
 from petechia.evaluate.tsv import read_planted
+from petechia.evaluate.values import MATCH_DISTANCE_MM, VISIBLE_CNR
 from petechia.lesions.find import CLIP
 from petechia.network.card import CARD_VERSION
 from petechia.prepared import prepare
@@ -28,8 +29,6 @@ from petechia.train.export import from_safetensors, to_onnx
 from petechia.train.model import build_anatomy, build_detector
 from petechia.types import DISCLAIMER, DetectSettings, FloatArray
 
-MATCH_MM = 5.0
-VISIBLE_CNR = 3.0
 BALANCED_FP = 1.5  # false positives per scan allowed at the balanced point, on the choosing scans
 SCREENING_FP = 4.0  # that a first look may cost
 POSSIBLE = 0.1  # listed from here on, below the definite threshold
@@ -96,7 +95,7 @@ def score_dataset(dataset: Path, model: Path) -> Scored:
         found = reading.lesions or ()
         scores = np.array([lesion.probability for lesion in found])
         centres = np.array([lesion.centre_ras_mm for lesion in found]).reshape(-1, 3)
-        pairs = match(cost_by_distance(centres, planted, MATCH_MM), scores, visible)
+        pairs = match(cost_by_distance(centres, planted, MATCH_DISTANCE_MM), scores, visible)
         kept = ~pairs.ignored
         probability += scores[kept].tolist()
         hit += (~pairs.false_positive)[kept].astype(float).tolist()
