@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from petechia.simulate.anatomy import rotation_matrix
 from petechia.simulate.field import dipole_field, remove_shim
 from petechia.simulate.head import MACRO_MM, HeadModel
+from petechia.simulate.maps import Maps
 from petechia.simulate.protocol import ScanProtocol
 from petechia.types import FloatArray
 
@@ -46,7 +47,7 @@ class _Axis:
 
 def acquire(head: HeadModel, protocol: ScanProtocol, seed: int) -> Echoes:
     """Simulate one acquisition. Deterministic from the seed on one device."""
-    device = head.chi_ppm.device
+    device = head.maps.chi_ppm.device
     rng = np.random.default_rng([seed, 2])
     generator = torch.Generator(device=device).manual_seed(int(rng.integers(2**62)))
     turn = rotation_matrix((protocol.tilt_deg[0], protocol.tilt_deg[1], 0.0))
@@ -55,7 +56,7 @@ def acquire(head: HeadModel, protocol: ScanProtocol, seed: int) -> Echoes:
     coil = _coil(head.grid.shape, protocol.shading, generator, device)
     images = []
     for echo_time in protocol.echo_times_s:
-        fine = gradient_echo((head.signal, head.r2star_per_s, total), echo_time, protocol.field_strength_t)
+        fine = gradient_echo(head.maps, total, echo_time, protocol.field_strength_t)
         sampled = _sample(fine.mul_(coil), axes, protocol, head.grid.spacing_mm[2])
         noise_sigma = _white_level(sampled) / protocol.snr
         sampled = sampled + noise_sigma * _complex_noise(sampled.shape, generator, device)
@@ -65,16 +66,15 @@ def acquire(head: HeadModel, protocol: ScanProtocol, seed: int) -> Echoes:
 
 
 def gradient_echo(
-    maps: tuple[torch.Tensor, torch.Tensor, torch.Tensor], echo_time_s: float, field_strength_t: float
+    maps: Maps, field_ppm: torch.Tensor, echo_time_s: float, field_strength_t: float
 ) -> torch.Tensor:
-    """Complex gradient-echo signal on the fine grid. maps: signal, R2* (1/s at 3 T), field (ppm); (i, j, k).
+    """Complex gradient-echo signal on the fine grid (i, j, k) from the maps and the field they make.
 
     The field's slope across a fine voxel dephases it by sinc(slope / 2 pi): exact for a linear slope.
     """
-    signal, r2star, field = maps
-    rate = r2star * (1.0 - R2STAR_FIELD_SHARE + R2STAR_FIELD_SHARE * field_strength_t / 3.0)
-    phase = field * (2.0 * np.pi * GAMMA_HZ_PER_T * 1e-6 * field_strength_t * echo_time_s)  # rad
-    amplitude = signal * torch.exp(-echo_time_s * rate)
+    rate = maps.r2star_per_s * (1.0 - R2STAR_FIELD_SHARE + R2STAR_FIELD_SHARE * field_strength_t / 3.0)
+    phase = field_ppm * (2.0 * np.pi * GAMMA_HZ_PER_T * 1e-6 * field_strength_t * echo_time_s)  # rad
+    amplitude = maps.signal * torch.exp(-echo_time_s * rate)
     for axis in range(3):
         slope = torch.zeros_like(phase)  # rad per voxel
         inner = [slice(None)] * 3
@@ -87,7 +87,7 @@ def gradient_echo(
 
 def _field(head: HeadModel, b0_direction: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:
     """Total and macroscopic field on the fine grid, ppm. Linear in chi, so the two grids simply add."""
-    micro = dipole_field(head.chi_ppm, head.grid.spacing_mm, b0_direction)
+    micro = dipole_field(head.maps.chi_ppm, head.grid.spacing_mm, b0_direction)
     if head.macro_chi_ppm is None:
         return micro, torch.zeros_like(micro)
     coarse = dipole_field(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from petechia.simulate import anatomy, plant, stamp, tissue, veins
 from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.field import smooth_length
+from petechia.simulate.maps import Maps, Material
 from petechia.simulate.plant import Planted, PlantOptions
 from petechia.simulate.stamp import FineGrid
 from petechia.simulate.veins import VeinOptions
@@ -37,9 +38,7 @@ class HeadModel:
 
     name: str
     grid: FineGrid
-    chi_ppm: torch.Tensor  # (i, j, k) fine; air and bone taken out, they live in macro_chi_ppm
-    r2star_per_s: torch.Tensor  # (i, j, k) fine, at 3 T
-    signal: torch.Tensor  # (i, j, k) fine, at TE = 0
+    maps: Maps  # air and bone taken out of chi: they live in macro_chi_ppm
     macro_chi_ppm: torch.Tensor | None  # (i, j, k) whole head, MACRO_MM; None: tissue without end
     block_start_mm: FloatArray  # (3,) corner of the block in the whole head
     labels: NDArray[np.int16]  # (i, j, k) block, 1 mm
@@ -63,17 +62,17 @@ def build_head(
     regions = anatomy.region_map(labels)
     grid = _fine_grid(labels.shape, options.fine_mm)
     tables = tissue.draw_tables(rng)
-    chi, r2star, signal = _tissue_maps(labels, tables, grid, generator, device)
-    vein_share = _add_vessels(labels, grid, (chi, r2star, signal), options.veins, rng)
+    maps = _tissue_maps(labels, tables, grid, generator, device)
+    vein_share = _add_vessels(labels, grid, maps, options.veins, rng)
     planted = plant.plant_all(labels, regions, options.plant, rng)
     iron = _raise(anatomy.is_any(labels, (13, 52)).astype(np.float32), grid, device)
     for item in planted:
-        _add_planted(item, grid, (chi, r2star, signal), iron)
+        _add_planted(item, grid, maps, iron)
     start = np.array([s.start for s in block], float)
     block_to_ras = whole.affine_ras.copy()
     block_to_ras[:3, 3] += block_to_ras[:3, :3] @ (start - 0.5)
     return HeadModel(
-        head.name, grid, chi, r2star, signal, _macro_chi(whole.labels, tables, device), start,
+        head.name, grid, maps, _macro_chi(whole.labels, tables, device), start,
         labels, regions, vein_share, iron, planted, block_to_ras,
     )  # fmt: skip
 
@@ -104,8 +103,8 @@ def _tissue_maps(
     grid: FineGrid,
     generator: torch.Generator,
     device: torch.device,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """chi, R2* and signal on the fine grid, textured inside the brain; each (i, j, k)."""
+) -> Maps:
+    """Susceptibility, R2* and signal on the fine grid, textured inside the brain."""
     micro = tables.chi_ppm.copy()
     micro[0] = micro[515] = 0.0  # air and bone belong to the macro map
     chi = _raise(micro[labels], grid, device)
@@ -117,54 +116,43 @@ def _tissue_maps(
         chi += 0.006 * weight * noise
         signal *= 1.0 + 0.025 * weight * noise
         r2star *= (1.0 + 0.06 * weight * noise).clamp_min(0.5)
-    return chi, r2star, signal
+    return Maps(chi, r2star, signal)
 
 
 def _add_vessels(
     labels: NDArray[np.int16],
     grid: FineGrid,
-    maps: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    maps: Maps,
     options: VeinOptions,
     rng: np.random.Generator,
 ) -> torch.Tensor:
     """Blend veins and arteries into the maps; returns the share of each voxel that is vein."""
-    chi, _r2star, _signal = maps
+    device = maps.chi_ppm.device
     tubes = veins.grow_veins(labels, options, rng)
-    share = stamp.tube_coverage(grid, tubes.points_mm, tubes.radius_mm, chi.device)
-    _blend(
-        maps,
-        share,
-        (float(rng.uniform(0.22, 0.45)), float(rng.uniform(25, 60)), float(rng.uniform(0.55, 0.8))),
+    share = stamp.tube_coverage(grid, tubes.points_mm, tubes.radius_mm, device)
+    blood = Material(
+        float(rng.uniform(0.22, 0.45)), float(rng.uniform(25, 60)), float(rng.uniform(0.55, 0.8))
     )
+    maps.blend(share, blood)
     arteries = veins.grow_arteries(labels, int(rng.integers(0, 12)), rng)
     if len(arteries.radius_mm):
-        flow = stamp.tube_coverage(grid, arteries.points_mm, arteries.radius_mm, chi.device)
+        flow = stamp.tube_coverage(grid, arteries.points_mm, arteries.radius_mm, device)
         bright = float(rng.uniform(0.9, 1.5)) if rng.random() < 0.6 else float(rng.uniform(0.0, 0.15))
-        _blend(maps, flow, (0.0, 10.0, bright))
-    sinus = _raise(anatomy.is_any(labels, anatomy.VENOUS_SINUS).astype(np.float32), grid, chi.device)
+        maps.blend(flow, Material(0.0, 10.0, bright))
+    sinus = _raise(anatomy.is_any(labels, anatomy.VENOUS_SINUS).astype(np.float32), grid, device)
     return torch.maximum(share, sinus)
-
-
-def _blend(
-    maps: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    share: torch.Tensor,
-    material: tuple[float, float, float],
-) -> None:
-    """Replace the given share of each voxel by (chi, R2*, signal)."""
-    for tensor, value in zip(maps, material, strict=True):
-        tensor.lerp_(torch.full((), value, device=tensor.device).expand_as(tensor), share)
 
 
 def _add_planted(
     item: Planted,
     grid: FineGrid,
-    maps: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    maps: Maps,
     iron: torch.Tensor,
 ) -> None:
     """Put one lesion into the maps: chi replaces, R2* adds, signal scales, each by partial volume."""
     box, share = stamp.ellipsoid_coverage(grid, item.body, rim=IRON_RIM if item.kind == "iron" else 0.0)
     part = torch.from_numpy(share).to(iron.device)
-    chi, r2star, signal = (tensor[box] for tensor in maps)
+    chi, r2star, signal = maps.chi_ppm[box], maps.r2star_per_s[box], maps.signal[box]
     chi += part * (item.chi_ppm - (0.0 if item.kind == "iron" else 1.0) * chi)
     r2star += part * item.r2star_per_s
     signal *= 1.0 - part * (1.0 - item.signal)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from petechia.simulate import anatomy
+from petechia.simulate.maps import Material
 from petechia.simulate.stamp import Ellipsoid
 from petechia.types import FloatArray, Region, Side
 
@@ -53,15 +54,6 @@ class Surroundings:
 
     regions: NDArray[np.uint8]  # (i, j, k) at 1 mm
     midline: FloatArray  # (4,) plane in block mm, positive on the patient's right
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What a planted body is made of."""
-
-    chi_ppm: float
-    r2star_per_s: float
-    signal: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from petechia.simulate.head import HeadModel
+from petechia.simulate.maps import Maps
 from petechia.simulate.plant import Planted
 from petechia.simulate.protocol import ScanProtocol
 from petechia.simulate.stamp import Ellipsoid, FineGrid, ellipsoid_coverage
@@ -33,9 +34,7 @@ def block(*planted: Planted, fine: int = 96, r2star: float = 20.0) -> HeadModel:
     return HeadModel(
         name="block",
         grid=grid,
-        chi_ppm=chi,
-        r2star_per_s=torch.full(grid.shape, r2star),
-        signal=torch.ones(grid.shape),
+        maps=Maps(chi, torch.full(grid.shape, r2star), torch.ones(grid.shape)),
         macro_chi_ppm=None,
         block_start_mm=np.zeros(3),
         labels=np.full((SIDE_MM,) * 3, 2, np.int16),

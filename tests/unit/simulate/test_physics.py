@@ -10,6 +10,7 @@ from bodies import ball, block, protocol
 from petechia.simulate import qsm, swi
 from petechia.simulate.acquire import GAMMA_HZ_PER_T, acquire, gradient_echo
 from petechia.simulate.field import dipole_field, remove_shim
+from petechia.simulate.maps import Maps
 from petechia.simulate.scan import simulate_scan
 from petechia.simulate.stamp import Ellipsoid, FineGrid, ellipsoid_coverage, tube_coverage
 
@@ -66,15 +67,15 @@ def test_the_shim_takes_away_a_quadratic_and_nothing_sharper() -> None:
 @pytest.mark.parametrize("echo_time", [0.005, 0.02, 0.05])
 def test_signal_decays_by_r2star(echo_time: float) -> None:
     shape = (8, 8, 8)
-    maps = (torch.full(shape, 0.7), torch.full(shape, 30.0), torch.zeros(shape))
-    signal = gradient_echo(maps, echo_time, 3.0).abs()
+    maps = Maps(torch.zeros(shape), torch.full(shape, 30.0), torch.full(shape, 0.7))
+    signal = gradient_echo(maps, torch.zeros(shape), echo_time, 3.0).abs()
     assert torch.allclose(signal, torch.full(shape, 0.7 * float(np.exp(-30.0 * echo_time))), rtol=1e-5)
 
 
 def test_phase_is_gamma_times_field_times_time() -> None:
     shape = (8, 8, 8)
-    maps = (torch.ones(shape), torch.zeros(shape), torch.full(shape, 0.1))
-    phase = torch.angle(gradient_echo(maps, 0.01, 3.0))
+    maps = Maps(torch.zeros(shape), torch.zeros(shape), torch.ones(shape))
+    phase = torch.angle(gradient_echo(maps, torch.full(shape, 0.1), 0.01, 3.0))
     expected = 2 * np.pi * GAMMA_HZ_PER_T * 1e-6 * 3.0 * 0.1 * 0.01
     assert float(phase[4, 4, 4]) == pytest.approx(expected, rel=1e-5)
 
@@ -82,8 +83,8 @@ def test_phase_is_gamma_times_field_times_time() -> None:
 def test_a_linear_field_dephases_a_voxel_by_the_sinc() -> None:
     n, slope_ppm = 32, 0.02
     field = (torch.arange(n) * slope_ppm)[:, None, None].expand(n, n, n).contiguous()
-    maps = (torch.ones(n, n, n), torch.zeros(n, n, n), field)
-    signal = gradient_echo(maps, 0.03, 3.0).abs()[n // 2, n // 2, n // 2]
+    maps = Maps(torch.zeros(n, n, n), torch.zeros(n, n, n), torch.ones(n, n, n))
+    signal = gradient_echo(maps, field, 0.03, 3.0).abs()[n // 2, n // 2, n // 2]
     slope_rad = 2 * np.pi * GAMMA_HZ_PER_T * 1e-6 * 3.0 * 0.03 * slope_ppm
     # Brute force: many isochromats across the voxel.
     inside = np.exp(1j * slope_rad * (np.arange(20000) / 20000 - 0.5)).mean()
@@ -158,9 +159,9 @@ def test_swi_darkens_a_vein_more_than_magnitude_does() -> None:
 def test_a_planted_ball_lies_where_the_truth_says(changes: dict[str, object]) -> None:
     item = ball(0.02, 4.0, (20.3, 27.8, 24.6))  # faint and wide: no distortion, no dephasing
     head = block(item)
-    head.signal[:] = 1.0
+    head.maps.signal[:] = 1.0
     box, share = ellipsoid_coverage(head.grid, item.body)
-    head.signal[box] *= 1.0 - 0.5 * torch.from_numpy(share)
+    head.maps.signal[box] *= 1.0 - 0.5 * torch.from_numpy(share)
     scan = simulate_scan(head, protocol(**changes), seed=1)
     index = np.stack(np.meshgrid(*map(np.arange, scan.image.shape), indexing="ij"), -1)
     position = index @ scan.affine_ras[:3, :3].T + scan.affine_ras[:3, 3]
@@ -175,12 +176,12 @@ def test_a_planted_ball_lies_where_the_truth_says(changes: dict[str, object]) ->
 def test_cropping_k_space_keeps_the_mean_and_what_the_matrix_can_hold() -> None:
     head = block(fine=96)
     x = (torch.arange(96) + 0.5) * 0.5
-    head.signal[:] = (1 + 0.3 * torch.cos(2 * np.pi * x / 12.0))[:, None, None]  # 12 mm waves
-    head.r2star_per_s[:] = 0.0
+    head.maps.signal[:] = (1 + 0.3 * torch.cos(2 * np.pi * x / 12.0))[:, None, None]  # 12 mm waves
+    head.maps.r2star_per_s[:] = 0.0
     image = acquire(head, protocol(voxel_mm=(2.0, 2.0, 2.0)), 1).images[0].abs().numpy()[6:-6, 6:-6, 6:-6]
     assert image.mean() == pytest.approx(1.0, abs=0.01)
     assert np.ptp(image[:, 6, 6]) == pytest.approx(0.6, abs=0.1)
-    head.signal[:] = (1 + 0.3 * torch.cos(2 * np.pi * x / 1.5))[:, None, None]  # finer than 2 x 2 mm
+    head.maps.signal[:] = (1 + 0.3 * torch.cos(2 * np.pi * x / 1.5))[:, None, None]  # finer than 2 x 2 mm
     image = acquire(head, protocol(voxel_mm=(2.0, 2.0, 2.0)), 1).images[0].abs().numpy()[6:-6, 6:-6, 6:-6]
     assert np.ptp(image) < 0.1
 
