@@ -135,12 +135,19 @@ def _candidate(scores: ScoreMap, voxels: NDArray[np.int32], calibration: Calibra
         voxels=voxels,
         peak=peak,
         rival=LesionClass(rival) if rival else None,
-        probability=calibrate(peak, calibration),
+        probability=float(calibrate(np.array(peak), calibration)),
     )
 
 
-def calibrate(peak: float, calibration: Calibration) -> float:
-    """Probability that a candidate is a microbleed: a sigmoid of a line in the logit of its peak."""
-    clipped = min(max(peak, CLIP), 1.0 - CLIP)
-    line = calibration.slope * np.log(clipped / (1.0 - clipped)) + calibration.intercept
-    return float(1.0 / (1.0 + np.exp(-line)))
+def calibrate(peak: FloatArray, calibration: Calibration) -> FloatArray:
+    """Probability of being a microbleed: a sigmoid of a line in the logit of each peak; any shape, kept."""
+    line = calibration.slope * logit(peak) + calibration.intercept
+    probability: FloatArray = 1.0 / (1.0 + np.exp(-line))
+    return probability
+
+
+def logit(probability: FloatArray) -> FloatArray:
+    """log(p / (1 - p)) with p kept CLIP away from 0 and 1; any shape, kept, float64."""
+    clipped = np.clip(np.asarray(probability, dtype=np.float64), CLIP, 1.0 - CLIP)
+    value: FloatArray = np.log(clipped / (1.0 - clipped))
+    return value

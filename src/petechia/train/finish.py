@@ -18,7 +18,7 @@ from petechia import __version__, pipeline
 from petechia.evaluate.match import cost_by_distance, match
 from petechia.evaluate.tsv import read_planted
 from petechia.evaluate.values import MATCH_DISTANCE_MM, VISIBLE_CNR
-from petechia.lesions.find import CLIP
+from petechia.lesions.find import Calibration, calibrate, logit
 from petechia.network.card import CARD_VERSION
 from petechia.prepared import prepare
 from petechia.simulate.anatomy import ANATOMY_CLASSES
@@ -64,7 +64,7 @@ def finish_model(anatomy: Path, detector: Path, out: Path, choosing: Choosing, f
         write_dataset(dataset, _dataset_options(choosing), lambda _done, _total: None)
     scored = score_dataset(dataset, folder)
     slope, intercept = fit_calibration(scored)
-    calibrated = 1.0 / (1.0 + np.exp(-(slope * _logit(scored.probability) + intercept)))
+    calibrated = calibrate(scored.probability, Calibration(slope, intercept))
     points = choose_points(calibrated, scored)
     card |= {
         "calibration": {"slope": slope, "intercept": intercept},
@@ -108,10 +108,10 @@ def fit_calibration(scored: Scored) -> tuple[float, float]:
     """Slope and intercept of the logistic fit (Platt 1999), with his smoothed targets."""
     hits, falses = float(scored.hit.sum()), float((1 - scored.hit).sum())
     target = np.where(scored.hit > 0, (hits + 1) / (hits + 2), 1 / (falses + 2))
-    logit = _logit(scored.probability)
+    evidence = logit(scored.probability)
 
     def loss(line: FloatArray) -> float:
-        value = line[0] * logit + line[1]
+        value = line[0] * evidence + line[1]
         return float(np.mean(np.logaddexp(0.0, value) - target * value) + 1e-3 * (line[0] - 1.0) ** 2)
 
     best = optimize.minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead")
@@ -181,12 +181,6 @@ def _dataset_options(choosing: Choosing) -> DatasetOptions:
         heads=choosing.heads if choosing.anatomy else (), contrasts=("swi", "swi", "gre", "gre"),
         alternate=True, parts=False, lesion_free_fraction=0.25,
     )  # fmt: skip
-
-
-def _logit(probability: FloatArray) -> FloatArray:
-    clipped = np.clip(probability, CLIP, 1.0 - CLIP)
-    logit: FloatArray = np.log(clipped / (1.0 - clipped))
-    return logit
 
 
 def _json(content: dict[str, object]) -> bytes:

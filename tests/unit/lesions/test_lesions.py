@@ -10,7 +10,7 @@ import pytest
 
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.count import count_distribution, count_interval_90
-from petechia.lesions.find import Calibration, OperatingPoint, find_candidates
+from petechia.lesions.find import Calibration, OperatingPoint, calibrate, find_candidates, logit
 from petechia.lesions.measure import measure_all
 from petechia.lesions.place import learn_places
 from petechia.types import LesionClass, Region, ScoreMap, Side, Volume
@@ -200,3 +200,18 @@ def test_contrast_to_noise_follows_its_written_rule() -> None:
         expected, rel=1e-6
     )
     assert contrast_to_noise(volume.voxels, volume.affine_ras, np.array([500.0, 0, 0]), 1.5) == 0.0
+
+
+def test_the_logit_is_its_table_and_finite_at_the_ends() -> None:
+    table = {0.5: 0.0, 0.75: 1.0986122886681098, 0.9: 2.1972245773362196, 0.2: -1.3862943611198906}
+    assert logit(np.array(list(table))) == pytest.approx(np.array(list(table.values())), abs=1e-12)
+    ends = logit(np.array([0.0, 1.0], dtype=np.float32))
+    assert ends == pytest.approx([-13.8155095579, 13.8155095579], abs=1e-6)  # ln(1e6 - 1)
+
+
+def test_calibration_is_a_sigmoid_of_a_line_in_the_logit() -> None:
+    """With odds o = p / (1 - p): new odds = e^intercept x o^slope."""
+    peaks = np.array([[0.1, 0.5], [0.8, 0.95]])
+    odds = np.exp(-0.7) * (peaks / (1 - peaks)) ** 1.6
+    assert calibrate(peaks, Calibration(1.6, -0.7)) == pytest.approx(odds / (1 + odds))
+    assert calibrate(peaks, Calibration()) == pytest.approx(peaks)
