@@ -11,6 +11,7 @@ from scipy import ndimage
 from petechia import geometry
 from petechia.prepared import grid as grids
 from petechia.prepared.grid import Grid
+from petechia.prepared.lookup import nearest_on_grid
 from petechia.types import FloatArray, Prepared, ScoreMap, Volume
 
 ANATOMY_SPACING_MM = 2.5  # a brain is 70 voxels long: small enough to see whole, fine enough for a 3 % volume
@@ -47,7 +48,7 @@ def for_detector_in(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: 
     """As `for_detector`, given a brain mask (a, b, c) on a grid along the scan's canonical axes."""
     grid = detector_grid(volume, brain, brain_affine_ras)
     image = grids.sample(volume, grid)
-    inside = _mask_on(brain, brain_affine_ras, grid)
+    inside = nearest_on_grid(brain, brain_affine_ras, grid.shape, grid.affine_ras)
     return _finish(image, brain_scaling(image, inside), grid)
 
 
@@ -105,16 +106,3 @@ def _finish(image: FloatArray, scaling: Scaling, grid: Grid) -> Prepared:
     np.clip(scaled, 0.0, CLIP, out=scaled)
     scaled.setflags(write=False)
     return Prepared(scaled[None].astype(np.float32), grid.affine_ras, grid.spacing_mm)
-
-
-def _mask_on(mask: NDArray[np.bool_], mask_affine_ras: FloatArray, grid: Grid) -> NDArray[np.bool_]:
-    """A mask looked up on another grid along the same axes; False outside it."""
-    back = np.linalg.inv(mask_affine_ras) @ grid.affine_ras
-    index, valid = [], []
-    for axis in range(3):
-        position = np.rint(back[axis, axis] * np.arange(grid.shape[axis]) + back[axis, 3]).astype(np.intp)
-        valid.append((position >= 0) & (position < mask.shape[axis]))
-        index.append(np.clip(position, 0, mask.shape[axis] - 1))
-    inside = valid[0][:, None, None] & valid[1][None, :, None] & valid[2][None, None, :]
-    picked: NDArray[np.bool_] = mask[np.ix_(*index)] & inside
-    return picked

@@ -10,7 +10,7 @@ import pytest
 
 from petechia import geometry
 from petechia.prepared import grid as grids
-from petechia.prepared.lookup import nearest_on_volume
+from petechia.prepared.lookup import nearest_on_grid, nearest_on_volume
 from petechia.types import Volume
 
 
@@ -96,3 +96,22 @@ def test_a_mask_seen_from_the_scan_agrees_with_brute_force() -> None:
         position = geometry.apply_affine(back, geometry.apply_affine(affine, index[None]))[0]
         nearest = np.clip(np.rint(position).astype(int), 0, np.array(grid.shape) - 1)
         assert seen[tuple(index)] == mask[tuple(nearest)]
+
+
+def test_a_mask_on_another_grid_is_looked_up_at_the_nearest_voxel_and_false_beyond() -> None:
+    rng = np.random.default_rng(2)
+    mask = rng.random((9, 7, 8)) > 0.3
+    shape, affine = (20, 22, 24), OBLIQUE.copy()
+    affine[:3, :3] = OBLIQUE[:3, :3] * [0.7, 0.6, 0.5]
+    affine[:3, 3] = geometry.apply_affine(OBLIQUE, np.array([[-2.33, -1.21, -1.63]]))[
+        0
+    ]  # starts outside; no ties
+    seen = nearest_on_grid(mask, OBLIQUE, shape, affine)
+    within = 0
+    for index in np.ndindex(*shape):
+        point = affine @ [*index, 1.0]  # mm
+        place = np.rint(np.linalg.solve(OBLIQUE, point)[:3]).astype(int)
+        inside = all(0 <= n < size for n, size in zip(place, mask.shape, strict=True))
+        assert seen[index] == (inside and mask[tuple(place)])
+        within += inside
+    assert 500 < within < seen.size - 500
