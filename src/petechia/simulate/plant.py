@@ -74,7 +74,7 @@ def plant_all(
     labels: NDArray[np.int16], regions: NDArray[np.uint8], options: PlantOptions, rng: np.random.Generator
 ) -> tuple[Planted, ...]:
     """Draw everything that is planted in one head. labels, regions (i, j, k) at 1 mm."""
-    around = Surroundings(regions, _midline(labels))
+    around = Surroundings(regions, midline_plane(labels))
     wanted = _draw_count(options, rng)
     found: list[Planted] = []
     for _ in range(wanted):
@@ -177,8 +177,8 @@ def _planted(
         chi_ppm=material.chi_ppm,
         r2star_per_s=material.r2star_per_s,
         signal=material.signal,
-        region=_region_at(centre, around.regions),
-        side=_side_at(centre, around.midline),
+        region=region_at(centre, around.regions),
+        side=side_at(centre, around.midline),
     )
 
 
@@ -253,7 +253,7 @@ def _is_free(centre: FloatArray, taken: list[Planted]) -> bool:
     return all(np.linalg.norm(np.subtract(centre, other.body.centre_mm)) >= APART_MM for other in taken)
 
 
-def _region_at(centre: FloatArray, regions: NDArray[np.uint8]) -> Region:
+def region_at(centre: FloatArray, regions: NDArray[np.uint8]) -> Region:
     """Majority over a ball of 3 mm, background and CSF left out."""
     low = np.clip(np.floor(centre).astype(int) - 3, 0, np.asarray(regions.shape) - 1)
     ball = regions[tuple(slice(int(a), int(a) + 7) for a in low)]
@@ -262,7 +262,7 @@ def _region_at(centre: FloatArray, regions: NDArray[np.uint8]) -> Region:
     return names[int(votes.argmax())] if votes.any() else Region.UNKNOWN
 
 
-def _midline(labels: NDArray[np.int16]) -> FloatArray:
+def midline_plane(labels: NDArray[np.int16]) -> FloatArray:
     """A plane (4,) as normal and offset in block mm, positive on the right: fitted between white matters."""
     left = np.argwhere(labels[::3, ::3, ::3] == 2) * 3 + 0.5
     right = np.argwhere(labels[::3, ::3, ::3] == 41) * 3 + 0.5
@@ -275,7 +275,8 @@ def _midline(labels: NDArray[np.int16]) -> FloatArray:
     return fitted
 
 
-def _side_at(centre: FloatArray, midline: FloatArray) -> Side:
+def side_at(centre: FloatArray, midline: FloatArray) -> Side:
+    """Which side of the plane (4,) a point in block mm lies on; within 2.5 mm it is the midline."""
     distance = float(centre @ midline[:3] + midline[3])
     if abs(distance) < 2.5:
         return Side.MIDLINE
