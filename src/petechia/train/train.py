@@ -19,14 +19,17 @@ import numpy as np
 import safetensors.torch
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 
 from petechia.errors import UsageError
+from petechia.network.card import load_card
 from petechia.simulate.anatomy import HeadLabels, load_head
 from petechia.simulate.phantom import procedural_head
 from petechia.simulate.scan import IGNORE
 from petechia.store.files import write_file
 from petechia.train import data
 from petechia.train.data import HARD_PATCHES, Example, PatchOptions
+from petechia.train.export import from_safetensors
 from petechia.train.finish import Choosing, finish_model
 from petechia.train.mine import false_alarms
 from petechia.train.model import UNet, build_anatomy, build_detector
@@ -38,7 +41,7 @@ CLASS_WEIGHTS = (1.0, 15.0, 10.0, 1.0, 2.0, 1.0)  # background, cmb, calcificati
 HARD_CLASS_WEIGHTS = (1.0, 4.0, 4.0, 2.0, 1.0, 1.0)  # in the second phase, nearer to how often they occur
 DICE_CLASSES = (1, 2)  # the small ones: overlap counts them as much as the large
 SAVE_EVERY_S = 120.0
-_PATHS = ("out", "anatomy")  # of this machine: not for the card
+_PATHS = ("out", "anatomy", "start_from")  # of this machine: not for the card
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class TrainSettings:
 
     out: Path  # weights, checkpoints, the example cache and the finished model
     anatomy: Path | None = None  # folder of label maps; None: procedural heads
+    start_from: Path | None = None  # a model folder whose weights to go on from; None: from nothing
     steps: int = 1300  # of the detector's first phase
     hard_steps: int = 900  # of its second, around its own false alarms
     hard_rate: float = 7e-4
@@ -77,21 +81,25 @@ class Phase:
 def train(settings: TrainSettings, report: Report) -> Path:
     """Train both networks, choose the operating points, write the model; returns its folder.
 
-    Raises UsageError where the anatomy folder lacks the heads.
+    Raises UsageError `no-anatomy` where the anatomy folder lacks the heads, and what `started_from` raises.
     """
+    origin = started_from(settings)  # first: a wrong folder must not cost an hour of simulation
     examples = ensure_examples(settings, report)
     anatomy = train_anatomy(examples, settings, report)
     detector = train_detector(examples, settings, report)
     del examples
     choosing = Choosing(settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed)
     facts = {name: str(value) for name, value in asdict(settings).items() if name not in _PATHS}
+    if origin:
+        facts["started_from"] = origin
     return finish_model(anatomy, detector, settings.out, choosing, facts)
 
 
 def train_anatomy(examples: list[Example], settings: TrainSettings, report: Report) -> Path:
     """Whole heads, one at a time; returns the weights."""
     rng = np.random.default_rng([settings.seed, 10])
-    phase = Phase("anatomy", settings.anatomy_steps, settings.learning_rate, None)
+    start = _start_weights(settings, "anatomy")
+    phase = Phase("anatomy", settings.anatomy_steps, settings.learning_rate, None, start)
     batches = (data.whole_head(examples[int(rng.integers(len(examples)))], rng) for _ in itertools.count())
     return run_phase(build_anatomy, phase, batches, settings, report)
 
@@ -99,7 +107,8 @@ def train_anatomy(examples: list[Example], settings: TrainSettings, report: Repo
 def train_detector(examples: list[Example], settings: TrainSettings, report: Report) -> Path:
     """First what a lesion looks like, then, around its own false alarms, what is none."""
     rng = np.random.default_rng([settings.seed, 11])
-    first = Phase("detector-first", settings.steps, settings.learning_rate, CLASS_WEIGHTS)
+    start = _start_weights(settings, "detector")
+    first = Phase("detector-first", settings.steps, settings.learning_rate, CLASS_WEIGHTS, start)
     options = PatchOptions()
     sources = [data.to_source(example, options, rng) for example in examples]
     batches = data.patches(sources, settings.batch, options, rng)
@@ -115,6 +124,38 @@ def train_detector(examples: list[Example], settings: TrainSettings, report: Rep
     second = Phase("detector", settings.hard_steps, settings.hard_rate, HARD_CLASS_WEIGHTS, weights)
     batches = data.patches(sources, settings.batch, HARD_PATCHES, rng)
     return run_phase(build_detector, second, batches, settings, report)
+
+
+def started_from(settings: TrainSettings) -> str:
+    """Name, version and the detector's hash of the model to go on from, its weights tried; "" for none.
+
+    Raises UsageError `no-start-weights` where the folder has not both networks' weights, EnvironmentFailure
+    `no-model`, `weights-version` where its card is missing or cannot be used.
+    """
+    if settings.start_from is None:
+        return ""
+    for network, build in (("anatomy", build_anatomy), ("detector", build_detector)):
+        path = settings.start_from / f"{network}.safetensors"
+        if not path.is_file():
+            raise _no_start(path, "no such file")
+        try:
+            from_safetensors(build(), path.read_bytes())
+        except (SafetensorError, RuntimeError) as error:
+            raise _no_start(path, f"no weights of the {network} network") from error
+    card = load_card(str(settings.start_from.resolve()))  # absolute, so never the name of a shipped model
+    return f"{card.name} {card.version} {card.detector.sha256[:12]}"
+
+
+def _start_weights(settings: TrainSettings, network: str) -> Path | None:
+    """The weights that a network's first phase begins from; None: drawn at random."""
+    return settings.start_from / f"{network}.safetensors" if settings.start_from else None
+
+
+def _no_start(path: Path, found: str) -> UsageError:
+    return UsageError(
+        "no-start-weights", path, found=found, need="a model folder with safetensors",
+        remedy="Give the folder that holds card.json, or leave --start-from away to train from nothing.",
+    )  # fmt: skip
 
 
 def run_phase(
