@@ -24,14 +24,19 @@ REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-WHERE_CODES_ARE_BORN = ("scan", "volume", "prepared", "network", "lesions", "store", "batch", "pipeline.py")
-RAISES = {"Refusal", "EnvironmentFailure", "UsageError", "Finding", "Lost", "_refuse", "_warn", "_note"}
+EXITS = {
+    "UsageError": errors.EXIT_USAGE,
+    "Refusal": errors.EXIT_REFUSED,
+    "_refuse": errors.EXIT_REFUSED,
+    "EnvironmentFailure": errors.EXIT_ENVIRONMENT,
+}
+RAISES = {*EXITS, "Finding", "Lost", "_warn", "_note"}
 
 
-def codes_in(source: str) -> set[str]:
-    """Constant codes given to an error, a finding, or a small function that makes one."""
+def codes_in(source: str) -> set[tuple[str, str]]:
+    """Constant codes given to an error, a finding, or a small function that makes one: (code, function)."""
     return {
-        argument.value
+        (argument.value, ast.unparse(call.func).rpartition(".")[2])
         for call in ast.walk(ast.parse(source))
         if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in RAISES
         for argument in [
@@ -43,13 +48,32 @@ def codes_in(source: str) -> set[str]:
     }
 
 
+def codes_of_the_package() -> set[tuple[str, str]]:
+    return {pair for path in PACKAGE.rglob("*.py") for pair in codes_in(path.read_text(encoding="utf-8"))}
+
+
 def test_every_code_a_user_may_meet_is_explained() -> None:
-    files = [
-        path for name in WHERE_CODES_ARE_BORN for path in [PACKAGE / name, *(PACKAGE / name).rglob("*.py")]
-    ]
-    codes = {code for path in files if path.is_file() for code in codes_in(path.read_text(encoding="utf-8"))}
-    assert {"truncated", "left-right-conflict", "disk-full"} <= codes
+    codes = {code for code, _ in codes_of_the_package()}
+    assert {"truncated", "left-right-conflict", "disk-full", "bad-shard", "no-start-weights"} <= codes
     assert {code for code in codes if f"`{code}`" not in REFERENCE} == set()
+
+
+def test_a_code_has_one_exit_code_and_the_reference_says_which() -> None:
+    exits: dict[str, set[int]] = {}
+    for code, function in codes_of_the_package():
+        if function in EXITS:
+            exits.setdefault(code, set()).add(EXITS[function])
+    assert exits["output-path"] == {4}
+    assert {code: found for code, found in exits.items() if len(found) > 1} == {}
+    stops = REFERENCE[REFERENCE.index("## What stops a run") : REFERENCE.index("## How scores")]
+    listed = {
+        code: {int(exit_code)}
+        for codes, exit_code in re.findall(r"^\| (`.+?`) \| (\d+) \|", stops, re.MULTILINE)
+        for code in re.findall(r"`([a-z0-9-]+)`", codes)
+    }
+    assert {code: found for code, found in listed.items() if exits.get(code, found) != found} == {}
+    refused = {code for code, found in exits.items() if found == {errors.EXIT_REFUSED}}
+    assert {code for code in exits if code not in listed} <= refused  # those are in the admission table
 
 
 def test_no_code_is_explained_that_does_not_exist() -> None:
@@ -126,10 +150,14 @@ def test_examples_use_commands_and_flags_that_exist(example: str) -> None:
         )
 
 
-def test_every_flag_of_detect_is_in_the_reference() -> None:
-    flags = set(re.findall(r"(?<![\w-])--[a-z-]+", help_of("detect"))) - {"--help"}
-    assert {"--out", "--operating-point"} <= flags
-    assert {flag for flag in flags if f"`{flag}" not in REFERENCE} == set()
+@pytest.mark.parametrize(("command", "some"), [("detect", "--operating-point"), ("train", "--start-from")])
+def test_every_flag_is_in_the_reference(command: str, some: str) -> None:
+    flags = set(re.findall(r"(?<![\w-])--[a-z-]+", help_of(command))) - {"--help"}
+    section = (
+        REFERENCE[REFERENCE.index(f"Options of `{command}`") :].split("\n## ")[0].split("\nOptions of")[0]
+    )
+    assert {"--out", some} <= flags
+    assert {flag for flag in flags if f"`{flag}" not in section} == set()
 
 
 @pytest.mark.parametrize("command", ["detect", "evaluate", "simulate", "train"])

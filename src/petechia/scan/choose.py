@@ -35,13 +35,13 @@ def find_scans(input: Path, participants: tuple[str, ...] = ()) -> tuple[ScanFil
 
     participants: labels with or without "sub-", for a BIDS dataset; empty means all.
     Raises UsageError: no-input, no-scan, no-participant, bad-id, name-collision; Refusal: dicom-not-yet;
-    EnvironmentFailure: unreadable.
+    EnvironmentFailure: unreadable-folder.
     """
     try:
         scans = _scans_of(input, participants)
     except OSError as error:
         raise EnvironmentFailure(
-            "unreadable",
+            "unreadable-folder",
             input,
             found=error.strerror or type(error).__name__,
             need="a folder that can be listed",

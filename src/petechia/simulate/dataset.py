@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from petechia import __version__
-from petechia.errors import UsageError
+from petechia.errors import EnvironmentFailure, UsageError
 from petechia.simulate import anatomy, qsm
 from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.head import HeadModel, HeadOptions, build_head
@@ -51,10 +51,10 @@ class DatasetOptions:
 
 
 def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> None:
-    """Simulate `n` subjects under `out`. Raises UsageError `no-anatomy`, `output-path`; store's failures."""
+    """Simulate `n` subjects under `out`. Raises UsageError `no-anatomy`, the store's failures."""
     heads = _heads(options)
     if out.exists() and any(out.iterdir()):
-        raise UsageError(
+        raise EnvironmentFailure(
             "output-path", out, found="a folder that is not empty", need="a new or empty folder",
             remedy="Choose another -o.",
         )  # fmt: skip

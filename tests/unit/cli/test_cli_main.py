@@ -126,6 +126,7 @@ def test_version() -> None:
         ("simulate", "-o", "x", "-n", "1", "--contrast", "t1"),
         ("simulate", "-o", "x", "-n", "1", "--lesion-free-fraction", "1.5"),
         ("train", "-o", "x", "--steps", "0"),
+        ("train", "-o", "x", "--steps", "many"),
     ],
     ids=" ".join,
 )
@@ -157,6 +158,15 @@ def test_without_the_extra(
     err = capfd.readouterr().err
     assert err.startswith(f"missing-extra: petechia {command}: found no {missing};")
     assert err.endswith("pip install 'petechia[train]'\n")
+
+
+def test_simulate_writes_into_nobodys_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    assert main(["simulate", "-o", str(tmp_path), "-n", "1"]) == 4
+    err = capfd.readouterr().err
+    assert err.startswith(f"output-path: {tmp_path}: found a folder that is not empty;")
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 # -- what main makes of what a command raises --------------------------------------------------------------

@@ -118,7 +118,7 @@ def test_a_pipe_in_the_folder_does_not_block(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
     tmp_path.chmod(0)
     try:
-        with pytest.raises(EnvironmentFailure, match="unreadable"):
+        with pytest.raises(EnvironmentFailure, match="unreadable-folder"):
             find_scans(tmp_path)
     finally:
         tmp_path.chmod(0o700)
