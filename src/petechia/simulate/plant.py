@@ -46,6 +46,16 @@ class PlantOptions:
     lesion_free_fraction: float = 1 / 3
     burden: float = 1.0  # multiplies the drawn count
     mimics: float = 1.0  # multiplies the drawn number of calcifications and iron deposits
+    plant_seed: int | None = None  # of all that is below (`microbleeds`); None: nothing of it
+    burden_pattern: str = ""  # "lobar", "deep": there alone; "": as in the priors
+    burden_spread: float = 1.15  # of the logarithm of the count
+    most_microbleeds: int = 60
+    cluster_fraction: float = 0.0  # within 2 cm of another one
+    edge_fraction: float = 0.0  # within 2 mm of the surface of the hemispheres
+    vein_fraction: float = 0.0  # touching a vein
+    lobed_fraction: float = 0.0  # of two or three lobes
+    faint_fraction: float = 0.0  # of little haemosiderin: just visible
+    large_fraction: float = 0.0  # 5-10 mm as seen in the image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +78,7 @@ class Planted:
     signal: float  # relative to the tissue it replaces
     region: Region
     side: Side
+    lobes: tuple[Ellipsoid, ...] = ()  # what it is made of, all inside `body`; none: the body itself
 
 
 def plant_all(
@@ -82,13 +93,25 @@ def plant_all(
         centre = _free_voxel(anatomy.is_any(labels, place), found, rng)
         if centre is not None:
             found.append(_microbleed(centre, rng, around))
-    for centre in _calcification_places(labels, options.mimics, rng):
+    return plant_mimics(labels, options.mimics, found, around, rng)
+
+
+def plant_mimics(
+    labels: NDArray[np.int16],
+    amount: float,
+    planted: list[Planted],
+    around: Surroundings,
+    rng: np.random.Generator,
+) -> tuple[Planted, ...]:
+    """What is planted already, and calcifications, iron-rich nuclei and iron deposits where there is room."""
+    found = list(planted)
+    for centre in _calcification_places(labels, amount, rng):
         if _is_free(centre, found):
             found.append(_calcification(centre, rng, around))
     for centre in _nucleus_places(labels, rng):
         if _is_free(centre, found):
             found.append(_nucleus(centre, rng, around))
-    for centre in _deposit_places(labels, options.mimics, rng):
+    for centre in _deposit_places(labels, amount, rng):
         if _is_free(centre, found):
             found.append(_deposit(centre, rng, around))
     return tuple(found)
