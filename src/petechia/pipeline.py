@@ -15,7 +15,7 @@ import numpy as np
 
 from petechia import __version__, geometry, limits
 from petechia.errors import PetechiaError
-from petechia.lesions.count import count_interval_90
+from petechia.lesions.count import CountModel, count_interval_90
 from petechia.lesions.find import Calibration, OperatingPoint, find_candidates
 from petechia.lesions.measure import measure_all
 from petechia.lesions.place import learn_places
@@ -112,7 +112,12 @@ def read_scan(
             candidates, _point(models.card, settings.operating_point), scores, volume, places
         )
     reading = _reading(
-        volume, lesions, findings, _provenance(clock, settings, models.card, volume.sha256), settings
+        volume,
+        lesions,
+        findings,
+        _provenance(clock, settings, models.card, volume.sha256),
+        settings,
+        CountModel(*models.card.count),
     )
     with clock.stage("report"):
         files = render(reading, volume, scan.bids, nearest_on_volume(brain, anatomy.affine_ras, volume))
@@ -141,8 +146,12 @@ def _reading(
     findings: tuple[Finding, ...],
     provenance: Provenance,
     settings: DetectSettings,
+    count_model: CountModel,
 ) -> Reading:
     count = sum(lesion.kind is LesionClass.CMB for lesion in lesions)
+    likely = [
+        lesion.probability for lesion in lesions if lesion.kind in (LesionClass.CMB, LesionClass.POSSIBLE)
+    ]
     if len(lesions) > limits.MAX_CANDIDATES:
         findings += (_too_many(len(lesions)),)
     i, j, k = volume.voxels.shape
@@ -154,7 +163,7 @@ def _reading(
         provenance=provenance,
         lesions=lesions,
         count=count,
-        count_interval_90=count_interval_90(np.array([lesion.probability for lesion in lesions]), count),
+        count_interval_90=count_interval_90(np.array(likely), count, count_model),
         geometry=Geometry(
             (i, j, k),
             geometry.spacing_mm(volume.affine_ras),

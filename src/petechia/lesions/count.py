@@ -1,10 +1,22 @@
-"""The count that a calibrated list of candidates supports."""
+"""The count that a calibrated list of candidates supports, with its 90 % interval."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
+import numpy as np
+from scipy import stats
+
+from petechia.lesions.find import logit
 from petechia.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class CountModel:
+    """What independent candidates leave out; chosen on scans that training never saw."""
+
+    logit_spread: float = 0.0  # all candidates of one scan may be off together: by up to this, either way
+    missed_share: float = 0.0  # microbleeds that no candidate stands for, per one that a candidate does
 
 
 def count_distribution(probabilities: FloatArray) -> FloatArray:
@@ -15,12 +27,29 @@ def count_distribution(probabilities: FloatArray) -> FloatArray:
     return distribution
 
 
-def count_interval_90(probabilities: FloatArray, count: int) -> tuple[int, int]:
-    """The central 90 % interval of the count, widened where needed to hold the count that is reported.
+def count_interval_90(
+    probabilities: FloatArray, count: int, model: CountModel | None = None
+) -> tuple[int, int]:
+    """The central 90 % interval of the number of microbleeds, widened to hold the count that is reported.
 
-    It speaks of the candidates listed: a microbleed that the network never proposed is outside it.
+    Its lower end takes every candidate as less likely by `logit_spread`, its upper end as more likely, and
+    adds a Poisson number of those missed.
     """
-    cumulative = np.cumsum(count_distribution(probabilities))
-    low = int(np.searchsorted(cumulative, 0.05))
-    high = int(np.searchsorted(cumulative, 0.95))
-    return min(low, count), max(min(high, len(probabilities)), count)
+    model = model or CountModel()
+    lower = _shifted(probabilities, -model.logit_spread)
+    upper = _shifted(probabilities, model.logit_spread)
+    low = _quantile(count_distribution(lower), 0.05)
+    missed = model.missed_share * float(upper.sum())
+    most = int(stats.poisson.ppf(0.9999, missed)) if missed > 0 else 0
+    extra = stats.poisson.pmf(np.arange(most + 1), missed)  # (most + 1,)
+    high = _quantile(np.convolve(count_distribution(upper), extra), 0.95)
+    return min(low, count), max(min(high, len(probabilities) + most), count)
+
+
+def _shifted(probabilities: FloatArray, shift: float) -> FloatArray:
+    moved: FloatArray = 1.0 / (1.0 + np.exp(-(logit(probabilities) + shift))) if shift else probabilities
+    return moved
+
+
+def _quantile(distribution: FloatArray, share: float) -> int:
+    return int(np.searchsorted(np.cumsum(distribution), share))

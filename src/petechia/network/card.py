@@ -36,6 +36,7 @@ class Card:
     detector: NetworkFacts
     calibration: tuple[float, float]  # slope and intercept on the logit of a candidate's peak
     points: tuple[tuple[str, float, float], ...]  # name, definite from, possible from
+    count: tuple[float, float]  # spread of the logits within one scan, share of microbleeds missed
 
     @property
     def weights_sha256(self) -> str:
@@ -81,6 +82,7 @@ def load_card(name: str) -> Card:
                 (key, float(value["definite"]), float(value["possible"]))
                 for key, value in content["operating_points"].items()
             ),
+            count=(float(content["count"]["logit_spread"]), float(content["count"]["missed_share"])),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"an unreadable card ({error})", "the card as shipped") from error

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from petechia.lesions.contrast import contrast_to_noise
-from petechia.lesions.count import count_distribution, count_interval_90
+from petechia.lesions.count import CountModel, count_distribution, count_interval_90
 from petechia.lesions.find import Calibration, OperatingPoint, calibrate, find_candidates, logit
 from petechia.lesions.measure import measure_all
 from petechia.lesions.place import learn_places
@@ -185,6 +185,23 @@ def test_the_interval_holds_ninety_percent_and_the_count() -> None:
     assert count_interval_90(np.array([0.99] * 3), 3) == (3, 3)
     assert count_interval_90(np.zeros(0), 0) == (0, 0)
     assert count_interval_90(np.full(10, 0.1), 8)[1] >= 8
+
+
+def test_a_shared_error_and_missed_bleeds_widen_the_interval_as_a_simulation_says() -> None:
+    rng = np.random.default_rng(0)
+    p = np.array([0.9, 0.8, 0.6, 0.5, 0.3, 0.2, 0.15, 0.15])
+    model = CountModel(logit_spread=1.0, missed_share=0.2)
+    low, high = count_interval_90(p, 3, model)
+
+    def counts(shift: float, missed: bool) -> np.ndarray:
+        moved = 1 / (1 + np.exp(-(np.log(p / (1 - p)) + shift)))
+        draws = (rng.random((200_000, len(p))) < moved).sum(1)
+        return draws + (rng.poisson(0.2 * moved.sum(), len(draws)) if missed else 0)
+
+    assert low == np.quantile(counts(-1.0, False), 0.05, method="inverted_cdf")
+    assert high == np.quantile(counts(1.0, True), 0.95, method="inverted_cdf")
+    narrow = count_interval_90(p, 3)
+    assert low < narrow[0] or high > narrow[1]
 
 
 def test_contrast_to_noise_follows_its_written_rule() -> None:
