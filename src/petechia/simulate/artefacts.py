@@ -16,6 +16,7 @@ from petechia.types import FloatArray
 
 SLICE_STRAY = 0.6  # log-normal spread of a ghost's strength from slice to slice in 2D
 SLAB_WRAP_SHARE = 0.3  # of wrapped 3D scans that fold along the slices: the slab's profile is not square
+DRIFT = 0.4  # wandering of the head over the scan, relative to its abrupt shifts
 EDGE_LINE_GAIN = 3.0  # a displacement turns the outermost line's phase by so much more than a field shift
 
 
@@ -41,9 +42,9 @@ def draw_artefacts(rng: np.random.Generator) -> Artefacts:
     even = rng.random(3)
     return Artefacts(
         seed=seed,
-        ghosts=min(0.05 * float(np.exp(0.9 * tail[0])), 0.5) if present[0] < 0.40 else 0.0,
+        ghosts=min(0.05 * float(np.exp(0.9 * tail[0])), 0.4) if present[0] < 0.40 else 0.0,
         motion_mm=min(0.35 * float(np.exp(0.9 * tail[1])), 4.0) if present[1] < 0.30 else 0.0,
-        wrap_around=0.03 + 0.20 * float(even[0]) if present[2] < 0.06 else 0.0,
+        wrap_around=0.06 + 0.22 * float(even[0]) if present[2] < 0.06 else 0.0,
         spikes=1 + int(min(np.exp(1.2 * tail[2]), 12.0)) if present[3] < 0.04 else 0,
         zipper=min(0.25 * float(np.exp(0.9 * tail[3])), 2.0) if present[4] < 0.04 else 0.0,
         g_factor=1.5 * float(even[1]) ** 2 if present[5] < 0.60 else 0.0,
@@ -180,7 +181,7 @@ def _breath(n_lines: int, n_shots: int, artefacts: Artefacts) -> FloatArray:
 
 
 def _head_shifts(n_lines: int, n_shots: int, artefacts: Artefacts) -> FloatArray:
-    """Displacement of the head at each line in order of time, mm, against the centre line. (line, shot, 3).
+    """Displacement of the head at each line in order of time, mm, against the centre lines. (line, shot, 3).
 
     Slices of a 2D scan are measured in one, two or as many passes as there are slices; each pass has its own
     motion, most single slices none, and a nod moves the slices at one end more than at the other.
@@ -197,14 +198,16 @@ def _head_shifts(n_lines: int, n_shots: int, artefacts: Artefacts) -> FloatArray
 
 
 def _path(n_lines: int, rng: np.random.Generator) -> FloatArray:
-    """One to three abrupt shifts, some go back after a moment; zero at the centre line. (line, 3)."""
-    path = np.zeros((n_lines, 3))
+    """A slow drift and one to three abrupt shifts, some undone at once; zero at the centre. (line, 3)."""
+    path = DRIFT * np.cumsum(rng.normal(size=(n_lines, 3)), axis=0) / np.sqrt(n_lines)
     for _ in range(int(rng.integers(1, 4))):
         start = int(rng.uniform(0.05, 0.95) * n_lines)
         end = start + int(rng.uniform(0.03, 0.12) * n_lines) if rng.random() < 0.4 else n_lines
         path[start:end] += rng.normal(size=3)
     # The centre of k-space says where the head is: the truth's positions hold.
-    shifted: FloatArray = path - path[n_lines // 2]
+    reach = max(n_lines // 32, 1)
+    middle = slice(n_lines // 2 - reach, n_lines // 2 + reach + 1)
+    shifted: FloatArray = path - path[middle].mean(0)
     return shifted
 
 

@@ -78,7 +78,7 @@ def draw_handling(rng: np.random.Generator) -> Handling:
         resampled_mm=voxel if present[5] < 0.10 else 0.0,
         smoothed_mm=0.6 + 1.2 * float(u[3]) ** 2 if present[6] < 0.08 else 0.0,
         median_filtered=bool(present[7] < 0.03),
-        matched_histogram=0.1 + 0.5 * float(u[4]) if present[8] < 0.06 else 0.0,
+        matched_histogram=0.05 + 0.35 * float(u[4]) if present[8] < 0.06 else 0.0,
         slab_mip_mm=4.0 + 8.0 * float(u[5]) if present[9] < 0.03 else 0.0,
     )
 
@@ -200,11 +200,10 @@ def _smooth_noise(
 def _brain_mask(regions: NDArray[np.uint8], spacing: tuple[float, float, float], handling: Handling) -> Mask:
     """The brain as a skull-stripping tool would find it: exact, or wrong in its tool's own way."""
     if handling.skull_strip == "good":
-        good: Mask = regions > 0
-        return good
+        return _filled(regions > 0)
     rng = np.random.default_rng([handling.seed, 0])
     sampled, wide = _coarse(regions, spacing, MASK_MM)
-    brain = sampled > 0
+    brain = _filled(sampled > 0)
     half = 0.5 * wide[0]  # distances run between voxel centres, the border lies half way
     outside_mm = ndimage.distance_transform_edt(~brain, wide) - half
     outside_mm = np.where(brain, half - ndimage.distance_transform_edt(brain, wide), outside_mm)
@@ -213,13 +212,24 @@ def _brain_mask(regions: NDArray[np.uint8], spacing: tuple[float, float, float],
         return _smooth_noise(brain.shape, wide, scale_mm, rng)
 
     if handling.skull_strip == "tight":  # eaten everywhere, and deeply in places
-        limit_mm = -rng.uniform(1.0, 3.0) + 0.7 * stray(12.0) - 12.0 * (stray(8.0) > 2.3)
+        limit_mm = -rng.uniform(1.0, 3.0) + 0.7 * stray(12.0) - 8.0 * np.clip(stray(10.0) - 1.5, 0.0, 1.0)
     elif handling.skull_strip == "leaky":  # tongues of dura, sinus and orbit stay
-        limit_mm = rng.uniform(0.5, 2.0) + rng.uniform(4.0, 9.0) * np.maximum(stray(25.0), 0.0)
+        limit_mm = rng.uniform(0.5, 2.0) + rng.uniform(2.0, 6.0) * np.maximum(stray(25.0), 0.0)
     else:
         limit_mm = rng.uniform(-1.0, 0.5) + 1.5 * stray(3.0)
     mask: Mask = _raised(outside_mm - limit_mm, regions.shape) < 0.0
     return mask
+
+
+def _filled(mask: Mask) -> Mask:
+    """The mask with its closed holes filled: choroid plexus and septum have no region of their own."""
+    gaps, _ = ndimage.label(~mask)
+    touches = np.zeros(gaps.max() + 1, bool)
+    for side in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1], gaps[..., 0], gaps[..., -1]):
+        touches[side.reshape(-1)] = True
+    touches[0] = False
+    filled: Mask = ~touches[gaps]
+    return filled
 
 
 def _face(regions: NDArray[np.uint8], affine_ras: FloatArray, handling: Handling) -> Mask:

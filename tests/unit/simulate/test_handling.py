@@ -180,6 +180,14 @@ def test_a_good_mask_is_the_brain() -> None:
     assert np.array_equal(done > 0, regions > 0)
 
 
+def test_no_mask_has_a_pinhole_where_the_regions_have_one() -> None:
+    image, regions = head()
+    regions[25:27, 30:32, 17:19] = 0  # deep inside, as of a structure without a region
+    for kind in SKULL_STRIPS[1:]:
+        kept = handle(image, AFFINE, regions, Handling(1, stored_levels=0, skull_strip=kind)).image > 0
+        assert kept[25:27, 30:32, 17:19].all(), kind
+
+
 def test_bad_masks_err_to_their_own_side() -> None:
     image, regions = head()
     brain = regions > 0
