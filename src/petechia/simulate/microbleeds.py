@@ -1,9 +1,9 @@
 """Microbleeds of the wide world: patterns of place, clusters, neighbours of veins and edges, odd shapes.
 
-Each bleed draws from streams of its own ([seed, purpose, number]), so that a factor switched off leaves the size,
-shape and material of every other bleed as they were. Sizes and counts follow 957 real ones (del Pozo Lerida
-2024), as in `plant`; patterns follow the Boston criteria (Charidimou 2022: lobar in amyloid angiopathy) and MARS
-(Gregoire 2009).
+Each bleed draws from streams of its own ([seed, purpose, number]), so that a factor switched off leaves the
+size, shape and material of every other bleed as they were. Sizes and counts follow 957 real ones (del Pozo
+Lerida 2024), as in `plant`; patterns follow the Boston criteria (Charidimou 2022: lobar in amyloid
+angiopathy) and MARS (Gregoire 2009).
 """
 
 from __future__ import annotations
@@ -154,8 +154,9 @@ def _body(options: PlantOptions, seed: int, number: int) -> _Body:
     scale = 0.5 * core_mm / _equal_radius(lobes)
     lobes = tuple(_scaled(lobe, scale) for lobe in lobes)
     iron = np.random.default_rng([seed, _MATERIAL, number])
-    faint = float(iron.uniform(0.15, 0.4)) if choice[2] < options.faint_fraction else 1.0
     drawn = (float(iron.uniform(0.5, 2.2)), float(iron.uniform(60, 200)), float(iron.uniform(0.2, 0.7)))
+    little = float(iron.uniform(0.15, 0.4))
+    faint = little if choice[2] < options.faint_fraction else 1.0
     material = Material(faint * drawn[0], faint * drawn[1], 1.0 - faint * (1.0 - drawn[2]))
     return _Body(lobes if len(lobes) > 1 else (), _enclosing(lobes), 0.5 * core_mm, material)
 

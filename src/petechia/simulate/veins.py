@@ -24,9 +24,9 @@ from petechia.types import FloatArray
 
 STEP_MM = 0.4
 TRIES = 8
-CORTICAL = Calibre(terminal_mm=0.17, largest_mm=1.5)
-DEEP = Calibre(terminal_mm=0.15, largest_mm=1.3)
-SMALL = Calibre(terminal_mm=0.15, largest_mm=0.9)
+CORTICAL = Calibre(terminal_mm=0.20, largest_mm=1.5)
+DEEP = Calibre(terminal_mm=0.18, largest_mm=1.3)
+SMALL = Calibre(terminal_mm=0.17, largest_mm=0.9)
 CORTICAL_OPENINGS = (24, 70)  # bridging and other veins that reach a sinus, both sides
 CHI_LEVELS = (-1.2, -0.4, 0.4, 1.2)  # vessels above and below the head's mean, in units of their spread
 BLOOD_R2STAR = 15.0  # 1/s at 3 T, of oxygenated blood (Zhao 2007)
@@ -91,7 +91,7 @@ def draw_veins(rng: np.random.Generator) -> VeinOptions:
         infratentorial_terminals=int(rng.integers(60, 320)),
         end_on_veins=int(rng.integers(10, 120)) * few,
         vein_bends=int(rng.integers(0, 40)),
-        vein_chi_ppm=float(rng.uniform(0.15, 0.45)),
+        vein_chi_ppm=float(0.15 + 0.3 * rng.beta(2.5, 1.3)),
         vein_chi_spread=float(rng.uniform(0.0, 0.25)),
     )
 
