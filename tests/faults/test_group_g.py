@@ -599,6 +599,12 @@ def assert_gone(pids: list[int]) -> None:
     wait_for(lambda: not any(alive(pid) for pid in pids))
 
 
+def as_in_a_terminal() -> None:
+    """In a child before it starts: nohup and a shell's `&` ignore these, and children inherit that."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def busy(tmp_path: Path, log: Path) -> Iterator[subprocess.Popen[str]]:
     """A run in a process group of its own, its first scan done and its worker busy with the second."""
@@ -610,6 +616,7 @@ def busy(tmp_path: Path, log: Path) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=as_in_a_terminal,  # noqa: PLW1509 - no other thread runs here
     )
     try:
         wait_for(lambda: "hang" in log.read_text())
@@ -676,6 +683,7 @@ def test_g08_at_random_instants(tmp_path: Path, log: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=as_in_a_terminal,  # noqa: PLW1509 - no other thread runs here
         )
         wait_for((tmp_path / "out" / ".petechia-run.lock").exists)
         time.sleep(draw.uniform(0, 0.8))
@@ -688,17 +696,33 @@ def test_g08_at_random_instants(tmp_path: Path, log: Path) -> None:
     assert_gone(workers(log))
 
 
-def test_g08_a_signal_that_was_ignored_stays_ignored(tmp_path: Path, log: Path) -> None:
-    """nohup"""
-    scans_in(tmp_path / "in", ["slow 1"])
+@pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
+def test_g08_a_signal_that_was_ignored_stays_ignored(tmp_path: Path, log: Path, name: str) -> None:
+    """nohup, or a shell's `&`: neither the run nor its worker is stopped, and the others still stop it."""
+    scans_in(tmp_path / "in", ["slow 0.5", "hang"])
     command = [sys.executable, str(HERE / "standin_reader.py"), "detect", str(tmp_path / "in")]
-    shell = f"trap '' HUP; exec {' '.join(command)} -o {tmp_path / 'out'}"
-    with subprocess.Popen(["sh", "-c", shell], stdout=subprocess.PIPE, text=True) as process:
+    shell = f"trap '' {name}; exec {' '.join(command)} -o {tmp_path / 'out'}"
+    process = subprocess.Popen(
+        ["sh", "-c", shell],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=as_in_a_terminal,  # noqa: PLW1509 - no other thread runs here
+    )
+    try:
         wait_for(lambda: "read" in log.read_text())
-        process.send_signal(signal.SIGHUP)
-        out, _ = process.communicate(timeout=HANG_S)
-    assert process.returncode == 0
-    assert "1 analysed" in out
+        os.killpg(process.pid, signal.Signals[f"SIG{name}"])
+        wait_for(lambda: "hang" in log.read_text())  # the first scan was finished, and the next begun
+        os.killpg(process.pid, signal.SIGHUP if name == "INT" else signal.SIGINT)
+        out, err = process.communicate(timeout=HANG_S)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == (143 if name == "INT" else 130)
+    assert out.startswith("s00\tanalysed\t1\t")
+    assert err == "interrupted: finished scans are kept; the same command goes on from there\n"
+    assert_gone(workers(log))
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr", "both"])
