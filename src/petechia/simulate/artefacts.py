@@ -139,9 +139,8 @@ def _disturb(
         factor = _unit_phasor(turn, image.device)  # (phase, shot)
         lines: torch.Tensor = torch.fft.ifft(torch.fft.fft(image, dim=1) * factor, dim=1)
         return lines
-    shift = _head_shifts(n_phase, n_shots, artefacts)[time] / np.asarray(
-        spacing_mm
-    )  # (phase, shot, 3) voxels
+    shift_mm = _head_shifts(n_phase, n_shots, artefacts)[time]  # (phase, shot, 3)
+    shift = shift_mm / np.asarray(spacing_mm)  # (phase, shot, 3) voxels
     turn -= 2 * np.pi * k_phase[:, None] * shift[..., 1]
     k_read = np.fft.fftfreq(n_read)
     along_read = -2 * np.pi * k_read[:, None, None] * shift[None, ..., 0]  # (read, phase, shot)
