@@ -24,7 +24,7 @@ from petechia.types import FloatArray
 
 STEP_MM = 0.4
 TRIES = 8
-CORTICAL = Calibre(terminal_mm=0.20, largest_mm=1.5)
+CORTICAL = Calibre(terminal_mm=0.17, largest_mm=1.5)
 DEEP = Calibre(terminal_mm=0.18, largest_mm=1.3)
 SMALL = Calibre(terminal_mm=0.17, largest_mm=0.9)
 CORTICAL_OPENINGS = (24, 70)  # bridging and other veins that reach a sinus, both sides
@@ -83,7 +83,7 @@ def draw_veins(rng: np.random.Generator) -> VeinOptions:
         wall_roots=int(rng.integers(0, 20)),
         stubs=int(rng.integers(0, 50)),
         vein_seed=int(rng.integers(2**31)),
-        vein_amount=float(np.exp(rng.uniform(np.log(0.5), np.log(1.6)))),
+        vein_amount=float(np.exp(rng.uniform(np.log(0.35), np.log(1.4)))),
         vein_calibre=float(np.exp(rng.normal(0.0, 0.15))),
         vein_wander=float(rng.uniform(0.5, 1.8)),
         cortical_terminals=int(rng.integers(300, 1100)),

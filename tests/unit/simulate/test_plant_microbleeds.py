@@ -64,12 +64,15 @@ def test_without_a_seed_it_is_todays_planting() -> None:
     [("lobar", {Region.LOBAR, Region.INFRATENTORIAL}), ("deep", {Region.DEEP, Region.INFRATENTORIAL})],
 )
 def test_a_pattern_keeps_to_its_regions(pattern: str, allowed: set[Region]) -> None:
-    found = bleeds(replace(WIDE, burden_pattern=pattern, cluster_fraction=0.5))
+    options = replace(WIDE, burden_pattern=pattern, cluster_fraction=0.5)
+    found = bleeds(options)
     voxels = np.floor(centres(found)).astype(int)
     names = {1: Region.LOBAR, 2: Region.DEEP, 3: Region.INFRATENTORIAL}
     at = [names[int(value)] for value in REGIONS[tuple(voxels.T)]]
     assert len(found) > 10
     assert set(at) <= allowed
+    open_to_any = np.unique(REGIONS[microbleeds._site(LABELS, REGIONS, options, None).tissue])
+    assert {names[int(value)] for value in open_to_any} == allowed
     if pattern == "lobar":
         assert not (LABELS[tuple(voxels.T)] == 16).any()
 
