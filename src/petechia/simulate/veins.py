@@ -81,7 +81,7 @@ def draw_veins(rng: np.random.Generator) -> VeinOptions:
         pial_roots=int(rng.integers(0, 160)),
         medullary_roots=int(rng.integers(60, 420)),
         wall_roots=int(rng.integers(0, 20)),
-        stubs=int(rng.integers(0, 50)),
+        stubs=int(rng.integers(0, 15)),  # ends in the middle of nowhere: no reader believes many
         vein_seed=int(rng.integers(2**31)),
         vein_amount=float(np.exp(rng.uniform(np.log(0.35), np.log(1.4)))),
         vein_calibre=float(np.exp(rng.normal(0.0, 0.15))),
@@ -293,7 +293,7 @@ def _bends(labels: NDArray[np.int16], count: int, rng: np.random.Generator) -> T
     path = centre[:, None] + wide * (
         np.cos(angle)[..., None] * first[:, None] + np.sin(angle)[..., None] * second[:, None]
     )
-    radius = np.exp(rng.uniform(np.log(0.15), np.log(0.5), count))[:, None] * np.ones(angle.shape)
+    radius = np.exp(rng.uniform(np.log(0.1), np.log(0.3), count))[:, None] * np.ones(angle.shape)
     vessel = np.broadcast_to(np.arange(count)[:, None], angle.shape)
     return Tubes(path.reshape(-1, 3), radius.reshape(-1), vessel.reshape(-1))
 
