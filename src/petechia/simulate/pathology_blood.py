@@ -210,7 +210,9 @@ def infarct_rim(scene: Scene, rng: np.random.Generator) -> Thing | None:
     box = box_around(scene.grid, ends.min(0) - width - 2.0, ends.max(0) + width + 2.0)
     depth = _cone_depth(scene, box, apex, outward, half_angle)
     depth += 0.08 * length * smooth_noise(scene.grid, box, 8.0, rng, scene.device)
-    brain = raise_map(anatomy.is_any(scene.labels, anatomy.BRAIN), scene.grid, box, scene.device)
+    # The tentorium stops it: a territory of the hemispheres does not reach the cerebellum.
+    hosts = (*anatomy.CEREBRAL_WHITE, *anatomy.CORTEX, *anatomy.DEEP_NUCLEI)
+    brain = raise_map(anatomy.is_any(scene.labels, hosts), scene.grid, box, scene.device)
     cortex = raise_map(anatomy.is_any(scene.labels, anatomy.CORTEX), scene.grid, box, scene.device)
     wedge = inside(depth, scene.grid) * brain
     hollow = (

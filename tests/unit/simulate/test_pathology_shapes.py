@@ -7,7 +7,7 @@ import pytest
 import small_head
 import torch
 
-from petechia.simulate.maps import Material
+from petechia.simulate.maps import Maps, Material
 from petechia.simulate.pathology_shapes import (
     Body,
     box_around,
@@ -19,6 +19,7 @@ from petechia.simulate.pathology_shapes import (
     random_rotation,
     row_of,
     smooth_noise,
+    stain,
 )
 from petechia.simulate.stamp import FineGrid
 
@@ -64,6 +65,22 @@ def test_a_row_has_the_ellipsoid_that_was_painted() -> None:
     assert abs(longest @ turn[:, 2]) > 0.99
     assert (row.side, row.region) == ("left", "lobar")
     assert row_of("cavernoma", Body(box, share * 0), Material(1.0, 2.0, 0.5), head.grid, head.around) is None
+
+
+def test_a_stain_replaces_chi_adds_decay_and_never_makes_it_negative() -> None:
+    maps = Maps(*(torch.full((2, 2, 2), value) for value in (0.1, 4.0, 0.8)))
+    half = Body((slice(0, 1), slice(0, 2), slice(0, 2)), torch.full((1, 2, 2), 0.5))
+    stain(maps, half, Material(1.1, 100.0, 0.6))
+    assert [float(m[0, 0, 0]) for m in (maps.chi_ppm, maps.r2star_per_s, maps.signal)] == pytest.approx(
+        [0.6, 54.0, 0.64]
+    )
+    assert [float(m[1, 0, 0]) for m in (maps.chi_ppm, maps.r2star_per_s, maps.signal)] == pytest.approx(
+        [0.1, 4.0, 0.8]
+    )
+    whole = Body((slice(0, 2), slice(0, 2), slice(0, 2)), torch.ones(2, 2, 2))
+    stain(maps, whole, Material(0.0, -9.0, 1.1))
+    assert float(maps.r2star_per_s[0, 0, 0]) == pytest.approx(45.0)
+    assert float(maps.r2star_per_s[1, 0, 0]) == pytest.approx(2.0)  # at most halved
 
 
 def test_a_raised_ramp_stays_the_ramp_and_the_border_repeats() -> None:
