@@ -33,9 +33,7 @@ from petechia.simulate.stamp import Ellipsoid, FineGrid
 from petechia.simulate.veins import Tubes
 from petechia.types import FloatArray
 
-BLOOM_MM = (
-    0.9  # image diameter less core diameter at 3 T, TE 20 ms (docs/veins.md); it hardly grows with size
-)
+BLOOM_MM = 1.2  # image diameter less core; at half depth 1.4 on SWI, 1.8 on T2*-GRE (docs/veins.md)
 LOBAR = (0.52, 0.45, 0.03, 0.0, 0.0, 0.0)  # weights of PLACES
 DEEP = (0.0, 0.0, 0.12, 0.42, 0.26, 0.20)
 GAP_MM = 2.0  # between the surfaces of two bleeds
@@ -81,7 +79,7 @@ def draw_planting(rng: np.random.Generator) -> PlantOptions:
         vein_fraction=float(rng.uniform(0.0, 0.2)),
         lobed_fraction=float(rng.uniform(0.0, 0.4)),
         faint_fraction=float(rng.uniform(0.0, 0.3)),
-        large_fraction=float(rng.uniform(0.0, 0.06)),
+        large_fraction=float(rng.uniform(0.0, 0.03)),
     )
 
 
