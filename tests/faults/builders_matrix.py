@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,17 +63,36 @@ def library_entry(path: Path, settings: DetectSettings) -> Answer:
     return Answer(EXIT_OK, "", "", findings, volume)
 
 
-# The same table runs through every entry point named here. An entry point is (path, settings) -> Answer.
-ENTRIES: dict[str, Callable[[Path, DetectSettings], Answer]] = {"library": library_entry}
+def cli_entry(path: Path, settings: DetectSettings) -> Answer:
+    """`petechia detect` in a process of its own: exit status, what stderr says, findings of reading.json."""
+    flags = ["--invert"] * settings.invert + ["--assume", "RAS"] * settings.assume_ras
+    flags += [] if settings.volume_index is None else ["--volume", str(settings.volume_index)]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "petechia", "detect", str(path), "-o", folder, *flags]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src")}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        (reading,) = (json.loads(file.read_text()) for file in Path(folder).rglob("reading.json"))
+        tables = list(Path(folder).rglob("lesions.tsv"))
+    analysed = done.returncode == EXIT_OK
+    assert reading["status"] == ("analysed" if analysed else "not_analysed")
+    assert (reading["count"] is None) != analysed
+    assert bool(tables) == analysed
+    assert f"{int(analysed)} analysed, {int(not analysed)} not analysed" in done.stdout
+    findings = [Finding(each["code"], Outcome(each["outcome"]), each["text"]) for each in reading["findings"]]
+    message = done.stderr.removesuffix("\n")
+    return Answer(done.returncode, message.partition(":")[0], message, tuple(findings))
 
 
-def matrix(cases: Iterable[FaultCase]) -> pytest.MarkDecorator:
-    """Parametrise a test over every case and every entry point."""
-    cases = tuple(cases)
-    ids = [f"{entry}-{case.id}" for entry in ENTRIES for case in cases]
-    return pytest.mark.parametrize(
-        ("entry", "case"), [(entry, case) for entry in ENTRIES for case in cases], ids=ids
-    )
+# An entry point is (path, settings) -> Answer.
+ENTRIES: dict[str, Callable[[Path, DetectSettings], Answer]] = {"library": library_entry, "cli": cli_entry}
+
+
+def matrix(cases: Iterable[FaultCase], cli: Collection[str] = ()) -> pytest.MarkDecorator:
+    """Parametrise a test over every case by the library, and over the ids in `cli` by the command line."""
+    cells = [("library", case) for case in cases]
+    cells += [("cli", case) for _, case in cells if case.id in cli]
+    assert len({case.id for entry, case in cells if entry == "cli"}) == len(cli), "a row that does not exist"
+    return pytest.mark.parametrize(("entry", "case"), cells, ids=[f"{e}-{case.id}" for e, case in cells])
 
 
 def run_case(entry: str, case: FaultCase, folder: Path) -> Answer:
@@ -86,6 +110,10 @@ def run_case(entry: str, case: FaultCase, folder: Path) -> Answer:
         assert answer.message.startswith(f"{case.code}: ")
         assert "\n" not in answer.message
         assert len(answer.message) <= 300
+        if entry == "cli":
+            assert [(finding.code, finding.outcome) for finding in answer.findings] == [
+                (case.code, Outcome.REFUSE)
+            ]
         said = answer.message
     else:
         codes = {finding.code: finding for finding in answer.findings}

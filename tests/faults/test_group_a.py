@@ -112,7 +112,7 @@ CASES = (
 )
 
 
-@matrix(CASES)
+@matrix(CASES, cli=("A05-crc", "A08-lfs"))
 def test_group_a(entry: str, case: FaultCase, tmp_path: Path) -> None:
     run_case(entry, case, tmp_path)
 

@@ -251,7 +251,9 @@ ORIENTATION = (
 )
 
 
-@matrix((*BAD_DIMENSIONS, *BAD_TYPES, *BAD_HEADERS, *BAD_SIZES, *ORIENTATION))
+@matrix(
+    (*BAD_DIMENSIONS, *BAD_TYPES, *BAD_HEADERS, *BAD_SIZES, *ORIENTATION), cli=("B04-beyond", "B10-mirror")
+)
 def test_group_b(entry: str, case: FaultCase, tmp_path: Path) -> None:
     run_case(entry, case, tmp_path)
 

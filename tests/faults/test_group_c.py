@@ -134,7 +134,7 @@ CASES = (
 )  # fmt: skip
 
 
-@matrix(CASES)
+@matrix(CASES, cli=("D04-wrongly-asked",))
 def test_group_c(entry: str, case: FaultCase, tmp_path: Path) -> None:
     run_case(entry, case, tmp_path)
 
