@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from whole_path import SETTINGS, SHARED, Scan, dots, read
+from whole_path import SETTINGS, SHARED, Scan, dots, planted, read
 
 from petechia import pipeline
 from petechia.cli.main import main
@@ -18,23 +18,13 @@ PHILIPS = SHARED / "real" / "philips_gre" / "nifti" / "gre_e2.nii.gz"
 MOST_FALSE_ON_PHILIPS = 3  # one real head, 3 mm voxels, no known microbleed: each finding counts as false
 
 
-def _truth(dataset: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (n, 3) and visibility of the planted microbleeds."""
-    path = next((dataset / "derivatives" / "truth").rglob("*_acq-swi_lesions.tsv"))
-    lines = [line.split("\t") for line in path.read_text().splitlines()]
-    column = {name: index for index, name in enumerate(lines[0])}
-    rows = [line for line in lines[1:] if line[column["kind"]] == "microbleed"]
-    centres = np.array([[float(row[column[f"{axis}_mm"]]) for axis in "xyz"] for row in rows])
-    return centres, np.array([float(row[column["cnr"]]) >= 3.0 for row in rows])
-
-
 def test_planted_microbleeds_are_found_where_they_were_planted(
     scan: Scan, dataset: Path, models: pipeline.Models
 ) -> None:
     found = dots(read(scan.path, models))
-    planted, visible = _truth(dataset)
+    centres, visible = planted(dataset)
     assert visible.sum() >= 4
-    distance = np.linalg.norm(planted[:, None] - found[None], axis=-1)  # (planted, found)
+    distance = np.linalg.norm(centres[:, None] - found[None], axis=-1)  # (planted, found)
     assert (distance[visible].min(1) <= 5.0).mean() >= 0.7
     assert (distance.min(0) > 5.0).sum() <= 3
 

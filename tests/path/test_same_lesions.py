@@ -1,19 +1,22 @@
-"""What must not change a reading: scaling, orientation, number type, padding, one hot voxel."""
+"""What must not change a reading: scaling, units, orientation, number type, borders, one hot voxel."""
 
 from __future__ import annotations
 
 import itertools
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
-from whole_path import Scan, dots, read, write
+from scipy import ndimage
+from whole_path import Scan, dots, planted, read, write
 
 from petechia.errors import Refusal
 from petechia.pipeline import Models
-from petechia.types import Reading, Side
+from petechia.types import LesionClass, Outcome, Reading, Side
 
 TOLERANCE_MM = 0.5
+_LISTED = (LesionClass.CMB, LesionClass.POSSIBLE)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,23 @@ def _same(reading: Reading, reference: Reading, allow: int = 0) -> None:
         return
     distance = np.linalg.norm(ours[:, None] - theirs[None], axis=-1).min(1)
     assert (distance > TOLERANCE_MM).sum() <= allow
+
+
+def _same_classes(reading: Reading, reference: Reading) -> None:
+    """Each finding that is a microbleed or possible has one of its class at its place, in both directions."""
+    lists = [
+        [(lesion.kind, lesion.centre_ras_mm) for lesion in each.lesions or () if lesion.kind in _LISTED]
+        for each in (reading, reference)
+    ]
+    for ours, theirs in (lists, lists[::-1]):
+        for kind, centre in ours:
+            place = np.array([other for same, other in theirs if same is kind]).reshape(-1, 3)
+            distance = np.linalg.norm(place - np.array(centre), axis=1)
+            assert distance.min(initial=np.inf) <= TOLERANCE_MM, f"{kind} at {centre}"
+
+
+def _codes(reading: Reading) -> set[str]:
+    return {finding.code for finding in reading.findings}
 
 
 @pytest.mark.parametrize("top", [1.0, 4095.0])
@@ -120,6 +140,65 @@ def test_padding_changes_at_most_one_finding(
     affine = scan.affine.copy()
     affine[:3, 3] -= affine[:3, :3] @ np.full(3, 10.0)
     _same(read(write(tmp_path / "padded.nii.gz", padded, affine), models), reference, allow=1)
+
+
+def test_8_bits_in_micrometres_give_the_same_findings(
+    scan: Scan, reference: Reading, models: Models, tmp_path: Path
+) -> None:
+    """B13 and C04: 256 grey levels, and a header that counts in thousandths of a millimetre."""
+    grey = np.round(scan.voxels * (255.0 / scan.voxels.max())).astype(np.uint8)
+    micrometres = np.diag([1000.0, 1000.0, 1000.0, 1.0]) @ scan.affine
+    reading = read(write(tmp_path / "grey.nii.gz", grey, micrometres, unit="micron"), models)
+    assert _codes(reading) >= {"unit-converted"}
+    assert "quantised" not in _codes(reading)
+    _same(reading, reference)
+    _same_classes(reading, reference)
+
+
+def test_thick_slices_are_told_and_what_is_found_is_there(
+    scan: Scan, dataset: Path, reference: Reading, models: Models, tmp_path: Path
+) -> None:
+    """C06: four slices averaged. Thick GRE shows a third of what thin SWI shows (AJNR 2009;30:338)."""
+    count = scan.voxels.shape[2] // 4
+    thick = scan.voxels[:, :, : 4 * count].reshape(*scan.voxels.shape[:2], count, 4).mean(-1)
+    affine = scan.affine.copy()
+    affine[:3, 3] += 1.5 * affine[:3, 2]  # the middle of the first four
+    affine[:3, 2] *= 4
+    slice_mm = float(np.linalg.norm(affine[:3, 2]))
+    reading = read(write(tmp_path / "thick.nii.gz", thick.round().astype(np.int16), affine), models)
+    (caution,) = (finding for finding in reading.findings if finding.code == "thick-slices")
+    assert caution.outcome is Outcome.WARN
+    assert caution.text.startswith(f"found slices {slice_mm:.2g} mm apart; ")
+    assert f"Bleeds smaller than {slice_mm:.2g} mm may be missed." in caution.text
+    centres, visible = planted(dataset)
+    near = np.linalg.norm(centres[visible][:, None] - dots(reading)[None], axis=-1) <= slice_mm
+    thin = np.linalg.norm(centres[visible][:, None] - dots(reference)[None], axis=-1) <= slice_mm
+    assert near.any(1).sum() >= thin.any(1).sum() / 3
+    assert (~near.any(0)).sum() <= 3  # found where nothing was planted
+
+
+def test_cropped_air_gives_the_same_findings(
+    scan: Scan, reference: Reading, models: Models, tmp_path: Path
+) -> None:
+    """C07: ten voxels less at each border within the slices, ten slices less at the top."""
+    affine = scan.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [10.0, 10.0, 0.0]
+    reading = read(write(tmp_path / "cropped.nii.gz", scan.voxels[10:-10, 10:-10, :-10], affine), models)
+    assert "brain-cut" not in _codes(reading)
+    _same(reading, reference, allow=1)
+
+
+def test_a_stripped_scan_gives_the_same_findings(
+    scan: Scan, dataset: Path, reference: Reading, models: Models, tmp_path: Path
+) -> None:
+    """C07: zero outside the simulation's brain mask, which the QSM shows, short of a 5 mm rim."""
+    chi = np.asarray(nib.load(dataset / "sub-0001" / "anat" / "sub-0001_acq-swi_Chimap.nii.gz").dataobj)
+    spacing_mm = np.linalg.norm(scan.affine[:3, :3], axis=0)
+    brain = ndimage.distance_transform_edt(chi == 0, sampling=spacing_mm) <= 5.0
+    stripped = np.where(brain, scan.voxels, 0).astype(np.int16)
+    reading = read(write(tmp_path / "stripped.nii.gz", stripped, scan.affine), models)
+    assert [f.outcome for f in reading.findings if f.code == "skull-stripped"] == [Outcome.NOTE]
+    _same(reading, reference, allow=1)
 
 
 @pytest.mark.parametrize("name", ["inverted", "qsm"])

@@ -30,11 +30,12 @@ def read(path: Path, models: pipeline.Models, settings: DetectSettings = SETTING
     return pipeline.read_scan(scan, settings, models)[0]
 
 
-def write(path: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
+def write(path: Path, voxels: np.ndarray, affine: np.ndarray, unit: str = "mm") -> Path:
+    """affine: voxel -> RAS+ in `unit`, as NIfTI names it."""
     image = nib.Nifti1Image(voxels, affine)
     image.set_qform(affine, 1)
     image.set_sform(affine, 1)
-    image.header.set_xyzt_units("mm", "sec")
+    image.header.set_xyzt_units(unit, "sec")
     nib.save(image, path)
     return path
 
@@ -44,3 +45,13 @@ def dots(reading: Reading) -> np.ndarray:
     assert reading.lesions is not None
     found = [lesion.centre_ras_mm for lesion in reading.lesions if lesion.kind.value == "cmb"]
     return np.array(sorted(found)).reshape(-1, 3)
+
+
+def planted(dataset: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Centres in RAS+ mm (n, 3) of the planted microbleeds, and which of them can be seen (n,)."""
+    path = next((dataset / "derivatives" / "truth").rglob("*_acq-swi_lesions.tsv"))
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    column = {name: index for index, name in enumerate(lines[0])}
+    rows = [line for line in lines[1:] if line[column["kind"]] == "microbleed"]
+    centres = np.array([[float(row[column[f"{axis}_mm"]]) for axis in "xyz"] for row in rows])
+    return centres, np.array([float(row[column["cnr"]]) >= 3.0 for row in rows])
