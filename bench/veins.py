@@ -13,6 +13,7 @@ import argparse
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -107,7 +108,8 @@ def main() -> None:
     parser.add_argument("--world", choices=("plain", "wide"), default="wide")
     wanted = parser.parse_args()
     for path in wanted.real:
-        show(path.name, [lines(np.asarray(nib.load(path).dataobj)[..., -1])])
+        image: Any = nib.load(path)
+        show(path.name, [lines(np.asarray(image.dataobj)[..., -1])])
     paths = sorted(wanted.anatomy.glob("head_*.nii.gz"))[: wanted.heads]
     show(wanted.world, [lines(simulated(path, k, wanted.world == "wide")) for k, path in enumerate(paths)])
 

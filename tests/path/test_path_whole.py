@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -21,12 +22,14 @@ MOST_FALSE_ON_PHILIPS = 3  # one real head, 3 mm voxels, no known microbleed: ea
 def test_planted_microbleeds_are_found_where_they_were_planted(
     scan: Scan, dataset: Path, models: pipeline.Models
 ) -> None:
-    found = dots(read(scan.path, models))
+    """Bars well under the measured sensitivity (docs/accuracy.md): one head with eleven is a coarse measure."""
     centres, visible = planted(dataset)
     assert visible.sum() >= 4
-    distance = np.linalg.norm(centres[:, None] - found[None], axis=-1)  # (planted, found)
-    assert (distance[visible].min(1) <= 5.0).mean() >= 0.7
-    assert (distance.min(0) > 5.0).sum() <= 3
+    for point, least, most_false in (("balanced", 0.5, 3), ("screening", 0.7, 8)):
+        found = dots(read(scan.path, models, replace(SETTINGS, operating_point=point)))
+        distance = np.linalg.norm(centres[:, None] - found[None], axis=-1)  # (planted, found)
+        assert (distance[visible].min(1) <= 5.0).mean() >= least
+        assert (distance.min(0) > 5.0).sum() <= most_false
 
 
 def test_the_four_files_agree(scan: Scan, tmp_path: Path) -> None:
@@ -54,8 +57,6 @@ def test_reading_twice_is_the_same(scan: Scan, models: pipeline.Models) -> None:
 
 
 def test_the_screening_point_finds_at_least_as_much(scan: Scan, models: pipeline.Models) -> None:
-    from dataclasses import replace
-
     screening = read(scan.path, models, replace(SETTINGS, operating_point="screening"))
     assert len(dots(screening)) >= len(dots(read(scan.path, models)))
 

@@ -47,6 +47,7 @@ def model(tmp_path: Path) -> Path:
         "card_version": 1, "name": "mine", "version": "3.1",
         "networks": {"anatomy": facts, "detector": facts},
         "calibration": {"slope": 1.0, "intercept": 0.0}, "operating_points": {},
+        "count": {"logit_spread": 0.0, "missed_share": 0.0},
     }  # fmt: skip
     (folder / "card.json").write_text(json.dumps(card))
     return folder
