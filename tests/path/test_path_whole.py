@@ -22,7 +22,7 @@ MOST_FALSE_ON_PHILIPS = 3  # one real head, 3 mm voxels, no known microbleed: ea
 def test_planted_microbleeds_are_found_where_they_were_planted(
     scan: Scan, dataset: Path, models: pipeline.Models
 ) -> None:
-    """Bars well under the measured sensitivity (docs/accuracy.md): one head with eleven is a coarse measure."""
+    """Bars well under the measured sensitivity (docs/accuracy.md): one head with eleven is a coarse guide."""
     centres, visible = planted(dataset)
     assert visible.sum() >= 4
     for point, least, most_false in (("balanced", 0.5, 3), ("screening", 0.7, 8)):
