@@ -22,8 +22,8 @@ from petechia.prepared import prepare
 from petechia.simulate import anatomy
 from petechia.simulate.head import HeadOptions, build_head
 from petechia.simulate.plant import PlantOptions
-from petechia.simulate.protocol import draw_protocol
 from petechia.simulate.scan import SimulatedScan, simulate_scan
+from petechia.simulate.world import World, draw_plan
 from petechia.types import AnyArray, DetectSettings, Volume
 
 
@@ -61,7 +61,7 @@ def measure(scan: SimulatedScan, models: pipeline.Models) -> Result:
     centres = [np.array(lesion.centre_ras_mm) for lesion in bleeds]
     return Result(
         name=scan.name,
-        contrast=scan.protocol.contrast,
+        contrast=scan.plan.protocol.contrast,
         brain_dice=dice(brain, truth > 0),
         region_dice=tuple(dice(labels == index, truth == index) for index in range(1, 5)),
         region_right=sum(
@@ -95,7 +95,7 @@ def main() -> None:
         model = build_head(head, HeadOptions(plant=PlantOptions(microbleeds=25)), seed, torch.device("cpu"))
         rng = np.random.default_rng([seed, 4])
         for contrast in ("swi", "gre"):
-            results.append(measure(simulate_scan(model, draw_protocol(contrast, rng), seed), models))
+            results.append(measure(simulate_scan(model, draw_plan(contrast, rng, World()), seed), models))
             last = results[-1]
             regions = " ".join(f"{value:.3f}" for value in last.region_dice)
             print(f"{last.name} {last.contrast}: brain {last.brain_dice:.3f}, regions {regions}", flush=True)

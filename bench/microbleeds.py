@@ -18,8 +18,8 @@ from scipy import ndimage
 
 from petechia.simulate import anatomy, microbleeds, veins
 from petechia.simulate.head import HeadOptions, build_head
-from petechia.simulate.protocol import draw_protocol
 from petechia.simulate.scan import SimulatedScan, TrueLesion, simulate_scan
+from petechia.simulate.world import World, draw_plan
 
 REACH_MM = 10.0
 READABLE_CNR = 3.0
@@ -64,7 +64,7 @@ def main() -> None:
         seed = wanted.seed + index
         head = build_head(anatomy.load_head(heads[index % len(heads)]), options, seed, torch.device("cpu"))
         for contrast, found in rows.items():
-            scan = simulate_scan(head, draw_protocol(contrast, rng), seed)
+            scan = simulate_scan(head, draw_plan(contrast, rng, World()), seed)
             for lesion in scan.lesions:
                 if lesion.planted.kind == "microbleed":
                     diameter, depth = half_depth_diameter_mm(scan, lesion)

@@ -22,6 +22,7 @@ from scipy import ndimage
 
 from petechia.simulate import anatomy, head, stamp, tissue, veins
 from petechia.simulate.acquire import acquire
+from petechia.simulate.plan import ScanPlan
 from petechia.simulate.protocol import draw_protocol
 from petechia.types import FloatArray
 
@@ -89,13 +90,14 @@ def simulated(path: Path, seed: int, wide: bool) -> FloatArray:
     regions = anatomy.region_map(part)
     none = torch.zeros(shape)
     model = head.HeadModel(
-        path.name, grid, maps, None, np.zeros(3), part, regions, share, none, (), np.eye(4)
-    )
+        path.name, head.HeadOptions(), grid, maps, None, np.zeros(3), part, regions, share, none, none, none,
+        (), np.eye(4),
+    )  # fmt: skip
     protocol = replace(
         draw_protocol("swi", rng), field_strength_t=7.0, echo_times_s=(0.012,), voxel_mm=VOXEL_MM,
         tilt_deg=(0.0, 0.0), snr=11.0, k_window=0.2, interpolation=1.0, shading=0.0,
     )  # fmt: skip
-    image = acquire(model, protocol, seed).images[0].abs().numpy()
+    image = acquire(model, ScanPlan(protocol), seed).images[0].abs().numpy()
     return np.asarray(image[17:-17, 17:-17, 3:-3])
 
 

@@ -59,7 +59,9 @@ def row(path: Path, window: tuple[float, float] | None, minimum: bool, label: st
         k = int(level * voxels.shape[2])
         plane = voxels[:, :, k - half : k + half + 1].min(2)
         tiles.append(tile(plane, spacing[:2], window))
-    ImageDraw.Draw(tiles[0]).text((6, 4), label, fill=255)
+    draw = ImageDraw.Draw(tiles[0])
+    draw.rectangle((0, 0, 12 + draw.textlength(label), 18), fill=0)  # readable on noise as well
+    draw.text((6, 4), label, fill=255)
     return tiles
 
 

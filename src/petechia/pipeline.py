@@ -14,15 +14,16 @@ from datetime import UTC, datetime
 import numpy as np
 
 from petechia import __version__, geometry, limits
-from petechia.errors import PetechiaError
+from petechia.errors import PetechiaError, Refusal
 from petechia.lesions.count import CountModel, count_interval_90
-from petechia.lesions.find import Calibration, OperatingPoint, find_candidates
+from petechia.lesions.find import Calibration, Candidate, OperatingPoint, find_candidates, weigh
 from petechia.lesions.measure import measure_all
 from petechia.lesions.place import learn_places
-from petechia.network.card import Card, load_card, read_weights
-from petechia.network.runtime import Network, compile_network, score
+from petechia.network.card import Card, NetworkFacts, load_card, read_weights
+from petechia.network.runtime import Network, classify, compile_network, score
 from petechia.prepared import prepare
 from petechia.prepared.lookup import nearest_on_volume
+from petechia.prepared.patches import cubes
 from petechia.report.dataset import dataset_files
 from petechia.report.files import render
 from petechia.scan.choose import find_scans
@@ -30,11 +31,13 @@ from petechia.scan.nifti import read_series
 from petechia.types import (
     DetectSettings,
     Finding,
+    FloatArray,
     Geometry,
     Lesion,
     LesionClass,
     Outcome,
     OutputFile,
+    Prepared,
     Protocol,
     Provenance,
     Reading,
@@ -55,6 +58,7 @@ class Models:
     card: Card
     anatomy: Network
     detector: Network
+    second_look: Network | None
 
     @property
     def weights_sha256(self) -> str:
@@ -80,11 +84,12 @@ class _Clock:
 def load_models(settings: DetectSettings, threads: int = limits.INFERENCE_THREADS) -> Models:
     """Load, verify, compile a model. Raises EnvironmentFailure `no-model`, `weights-hash`, `no-runtime`."""
     card = load_card(settings.model)
-    anatomy, detector = (
-        compile_network(read_weights(card, facts), facts.classes, threads)
-        for facts in (card.anatomy, card.detector)
-    )
-    return Models(card, anatomy, detector)
+
+    def compiled(facts: NetworkFacts) -> Network:
+        return compile_network(read_weights(card, facts), facts.classes, threads)
+
+    second_look = compiled(card.second_look) if card.second_look else None
+    return Models(card, compiled(card.anatomy), compiled(card.detector), second_look)
 
 
 def read_scan(
@@ -94,6 +99,7 @@ def read_scan(
     clock = _Clock()
     with clock.stage("read"):
         volume = build(read_series(scan, settings), settings)
+        _require_trained(volume, models.card)
         findings = volume.findings + check_content(volume)
         require(findings, scan.path)
     with clock.stage("anatomy"):
@@ -105,8 +111,11 @@ def read_scan(
         prepared = prepare.for_detector(volume, anatomy)
     with clock.stage("detect"):
         scores = score(models.detector, prepared)
+    with clock.stage("look again"):
+        candidates = find_candidates(scores)
+        second = _second_look(candidates, prepared, models.second_look)
+        candidates = weigh(candidates, second, Calibration(*models.card.calibration))
     with clock.stage("measure"):
-        candidates = find_candidates(scores, Calibration(*models.card.calibration))
         places = learn_places(anatomy, brain, volume.sides_known)
         lesions = measure_all(
             candidates, _point(models.card, settings.operating_point), scores, volume, places
@@ -122,6 +131,26 @@ def read_scan(
     with clock.stage("report"):
         files = render(reading, volume, scan.bids, nearest_on_volume(brain, anatomy.affine_ras, volume))
     return reading, files
+
+
+def _second_look(candidates: list[Candidate], prepared: Prepared, network: Network | None) -> FloatArray:
+    """Microbleed by the second look, (n,); undecided where the model has none."""
+    if network is None:
+        return np.full(len(candidates), 0.5)
+    places = np.array([candidate.at for candidate in candidates], np.intp).reshape(-1, 3)
+    seen = classify(network, cubes(prepared.image[0], places))  # (n, class)
+    return seen[:, network.classes.index("cmb")]
+
+
+def _require_trained(volume: Volume, card: Card) -> None:
+    """Refusal `contrast-not-trained`: a model speaks of contrasts it has learned from, of no other."""
+    contrast = volume.protocol.contrast
+    if contrast is not None and contrast not in card.contrasts:
+        raise Refusal(
+            "contrast-not-trained", volume.path, found=f"contrast {contrast}",
+            need=f"one that the model {card.name} was trained on: {', '.join(card.contrasts)}",
+            remedy="Give another image of the same session, or another --model.",
+        )  # fmt: skip
 
 
 def refusal_outputs(

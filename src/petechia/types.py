@@ -38,6 +38,7 @@ class LesionClass(StrEnum):
     IRON = "iron"
     VESSEL = "vessel"
     INTERFACE = "interface"
+    HAEMORRHAGE = "haemorrhage"  # old blood that is no microbleed: siderosis, cavernoma, an old large bleed
 
 
 class Region(StrEnum):
@@ -78,7 +79,7 @@ class Finding:
 class Protocol:
     """What is known of the acquisition. None where neither header nor sidecar says."""
 
-    contrast: str | None = None  # "swi", "gre", or None
+    contrast: str | None = None  # "swi", "gre", "qsm", or None
     field_strength_t: float | None = None
     echo_time_s: float | None = None
     manufacturer: str | None = None
@@ -111,6 +112,7 @@ class DetectSettings:
     assume_ras: bool = False  # accept a file without orientation; side labels are withheld
     invert: bool = False  # turn an inverted image (bright lesions) before reading
     volume_index: int | None = None  # which volume of a 4-D file
+    qsm: bool = False  # the image is a susceptibility map: bright iron
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,6 +183,7 @@ class Lesion:
     side: Side
     contrast: float  # contrast-to-noise ratio on the acquired image (visibility rule)
     voxels_ijk: NDArray[np.int32]  # (n, 3) its voxels in Volume.voxels, never empty
+    network_scores: tuple[float, float] = (0.0, 0.0)  # detector's peak and second look, before calibration
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -208,10 +209,21 @@ def test_bright_lesions_are_refused_not_missed(
     if name == "inverted":
         path = write(tmp_path / "inverted.nii.gz", 4095 - scan.voxels, scan.affine)
     else:
-        path = dataset / "sub-0001" / "anat" / "sub-0001_acq-swi_Chimap.nii.gz"
+        named = dataset / "sub-0001" / "anat" / "sub-0001_acq-swi_Chimap.nii.gz"
+        path = Path(shutil.copy(named, tmp_path / "plain.nii.gz"))  # nothing says that it is a map
     with pytest.raises(Refusal) as caught:
         read(path, models)
     assert caught.value.code in ("inverted", "not-susceptibility")
+
+
+def test_a_declared_map_is_read_only_by_a_model_that_learned_from_maps(dataset: Path, models: Models) -> None:
+    path = dataset / "sub-0001" / "anat" / "sub-0001_acq-swi_Chimap.nii.gz"
+    if "qsm" in models.card.contrasts:
+        assert read(path, models).protocol.contrast == "qsm"
+        return
+    with pytest.raises(Refusal) as caught:
+        read(path, models)
+    assert caught.value.code == "contrast-not-trained"
 
 
 def test_the_phase_image_is_refused(dataset: Path, models: Models) -> None:

@@ -26,6 +26,7 @@ def detect(
     participant_label: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
     shard: str = "1/1",
     invert: Annotated[bool, Parameter(negative=())] = False,
+    qsm: Annotated[bool, Parameter(negative=())] = False,
     assume: Literal["RAS"] | None = None,
     volume: int | None = None,
     timeout: float = SCAN_TIMEOUT_S,
@@ -46,6 +47,8 @@ def detect(
       petechia detect /data/bids -o readings --participant-label 01 02
 
       petechia detect *.nii.gz -o readings --operating-point screening
+
+      petechia detect sub-01_Chimap.nii.gz -o readings --qsm
 
       petechia detect /data/bids -o readings --shard 3/8
 
@@ -68,6 +71,8 @@ def detect(
         i/n: only every n-th scan, from the i-th; for job arrays.
     invert
         The scan shows iron bright: turn it before reading.
+    qsm
+        The scan is a susceptibility map (QSM), in ppm or ppb; needless where its name says so.
     assume
         RAS: accept a file without orientation as RAS. Left and right are then withheld.
     volume
@@ -85,7 +90,7 @@ def detect(
     options = batch.BatchOptions(
         timeout_s=_positive(timeout), force=force, shard=_shard(shard), reader=batch.path_reader
     )
-    settings = DetectSettings(model, operating_point, assume == "RAS", invert, _from_zero(volume))
+    settings = DetectSettings(model, operating_point, assume == "RAS", invert, _from_zero(volume), qsm)
     if not inputs:
         raise UsageError(
             "no-input", _WHERE, found="no INPUT", need="at least one", remedy="See petechia detect --help."

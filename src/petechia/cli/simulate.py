@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from petechia.cli.extra import require_train
+from petechia.cli.factors import CONTRASTS, chosen_world
 from petechia.cli.terminal import complain, plain, say
 from petechia.errors import EXIT_OK, UsageError
-
-_CONTRASTS = {"swi": ("swi",), "gre": ("gre",), "both": ("swi", "gre")}
 
 
 def simulate(
@@ -20,11 +19,13 @@ def simulate(
     n: Annotated[int, Parameter(name=["--n", "-n"])],
     anatomy: Path | None = None,
     seed: int = 0,
-    contrast: Literal["swi", "gre", "both"] = "both",
+    contrast: Literal["swi", "gre", "qsm", "both", "all"] = "both",
     alternate: Annotated[bool, Parameter(negative=())] = False,
     heads: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
     microbleeds: int | None = None,
     lesion_free_fraction: float = 1 / 3,
+    world: Literal["clinical", "wide"] = "clinical",
+    off: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
     device: str = "cpu",
 ) -> int:
     """Make labelled scans from physics, for trying, testing and training.
@@ -37,6 +38,8 @@ def simulate(
       petechia simulate -o heads -n 1
 
       petechia simulate -o heads -n 24 --contrast gre --seed 7
+
+      petechia simulate -o heads -n 24 --world wide --off ghosts siderosis
 
       petechia simulate -o heads -n 100 --anatomy label_maps --device cuda
 
@@ -65,6 +68,10 @@ def simulate(
         Exactly so many in each head with any; without it, drawn from priors.
     lesion_free_fraction
         Share of heads without any microbleed, 0 to 1.
+    world
+        clinical: what most clinics do; wide: every scanner, age, artefact and disease we can simulate.
+    off
+        Factors of the world to leave out, such as ghosts or atrophy_mm; docs/world.md lists them.
     device
         cpu, or a torch device such as cuda.
     """
@@ -80,10 +87,11 @@ def simulate(
         seed=seed,
         anatomy=anatomy,
         heads=heads,
-        contrasts=_CONTRASTS[contrast],
+        contrasts=CONTRASTS[contrast],
         alternate=alternate,
         microbleeds=microbleeds,
         lesion_free_fraction=lesion_free_fraction,
+        world=chosen_world(world, off, "petechia simulate"),
         device=device,
     )
     write_dataset(out, options, lambda done, total: complain(f"head {done} of {total}"))

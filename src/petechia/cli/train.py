@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from petechia.cli.extra import require_train
+from petechia.cli.factors import CONTRASTS, chosen_world
 from petechia.cli.terminal import complain, plain, say
 from petechia.errors import EXIT_OK, UsageError
 
@@ -21,7 +22,11 @@ def train(
     steps: int = 1300,
     hard_steps: int = 900,
     anatomy_steps: int = 480,
+    second_steps: int = 900,
     learning_rate: float = 2e-3,
+    contrast: Literal["swi", "gre", "qsm", "both", "all"] = "both",
+    world: Literal["clinical", "wide"] = "clinical",
+    off: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
     seed: int = 0,
     device: str = "cpu",
 ) -> int:
@@ -58,14 +63,31 @@ def train(
         Further steps of the detector, around its own false alarms.
     anatomy_steps
         Training steps of the brain and region network.
+    second_steps
+        Training steps of the second look at candidates.
     learning_rate
         The highest rate of the first phase.
+    contrast
+        Which scans each training head gives: both is SWI and T2*-GRE, all is QSM as well.
+    world
+        clinical: what most clinics do; wide: every scanner, age, artefact and disease we can simulate.
+    off
+        Factors of the world to leave out, such as ghosts or atrophy_mm; docs/world.md lists them.
     seed
         Random seed.
     device
         cpu, or a torch device such as cuda.
     """
-    _check(scans, steps, hard_steps, anatomy_steps, learning_rate, new=start_from is None)
+    first = 0 if start_from else 1  # a network that was never trained must not become a model
+    _check(
+        (
+            ("bad-count", "--scans", scans, 2), ("bad-steps", "--steps", steps, first),
+            ("bad-steps", "--anatomy-steps", anatomy_steps, first),
+            ("bad-steps", "--hard-steps", hard_steps, 0),
+            ("bad-steps", "--second-steps", second_steps, first),
+        ),
+        learning_rate,
+    )  # fmt: skip
     require_train("train")
     from petechia.store.place import check_root
     from petechia.train.train import TrainSettings
@@ -75,7 +97,9 @@ def train(
     check_root(out, [given for given in (anatomy, start_from) if given])
     settings = TrainSettings(
         out=out, anatomy=anatomy, start_from=start_from, steps=steps, hard_steps=hard_steps,
-        anatomy_steps=anatomy_steps, learning_rate=learning_rate, scans=scans, seed=seed, device=device,
+        anatomy_steps=anatomy_steps, second_steps=second_steps, learning_rate=learning_rate, scans=scans,
+        seed=seed, device=device, contrasts=CONTRASTS[contrast],
+        world=chosen_world(world, off, "petechia train"),
     )  # fmt: skip
     model = run(settings, complain)
     say(f"model in {plain(str(model))}")
@@ -83,22 +107,13 @@ def train(
     return EXIT_OK
 
 
-def _check(
-    scans: int, steps: int, hard_steps: int, anatomy_steps: int, learning_rate: float, *, new: bool
-) -> None:
-    """UsageError `bad-count`, `bad-steps`, `bad-learning-rate`. new: no weights to begin from."""
+def _check(least: tuple[tuple[str, str, int, int], ...], learning_rate: float) -> None:
+    """UsageError `bad-count`, `bad-steps`, `bad-learning-rate`. least: code, option, given, lowest."""
     where = "petechia train"
-    if scans < 2:
-        raise UsageError(
-            "bad-count", where, found=f"--scans {scans}", need="2 or more", remedy="Example: --scans 120."
-        )
-    least = 1 if new else 0  # a network that was never trained must not become a model
-    for option, given, lowest in (
-        ("--steps", steps, least), ("--anatomy-steps", anatomy_steps, least), ("--hard-steps", hard_steps, 0)
-    ):  # fmt: skip
+    for code, option, given, lowest in least:
         if given < lowest:
             raise UsageError(
-                "bad-steps", where, found=f"{option} {given}", need=f"{lowest} or more",
+                code, where, found=f"{option} {given}", need=f"{lowest} or more",
                 remedy="Leave it away for the default.",
             )  # fmt: skip
     if not 0.0 < learning_rate < 0.1:

@@ -71,7 +71,7 @@ def acquisition(name: str, root: Path) -> tuple[str, float | None, float | None]
     BIDS: MagneticFieldStrength (T), SliceThickness (mm); SimulatedVoxelSize (mm), whose largest side is
     taken, is what `petechia simulate` writes. What nobody says is unknown.
     """
-    contrast = next((each for each in ("swi", "gre") if f"acq-{each}" in name.lower()), "unknown")
+    contrast = next((each for each in ("swi", "gre", "qsm") if f"acq-{each}" in name.lower()), "unknown")
     subject, _, rest = name.partition("_")
     session = rest.split("_")[0] if rest.startswith("ses-") else ""
     folder = root / subject / session / "anat"

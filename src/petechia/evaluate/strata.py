@@ -31,7 +31,7 @@ FIELD_T = (
     4.0,
 )  # between them lie 1.5 T, 3 T and 7 T as headers really say them (1.494, 2.894, 6.98)
 REGIONS = (Region.LOBAR.value, Region.DEEP.value, Region.INFRATENTORIAL.value)
-CONTRASTS = ("swi", "gre")
+CONTRASTS = ("swi", "gre")  # others are listed where they occur
 
 
 def strata(

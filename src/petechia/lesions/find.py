@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from petechia.types import FloatArray, LesionClass, ScoreMap
 
-CANDIDATE_FLOOR = 0.10  # a place is looked at where the network gives microbleed at least this
+CANDIDATE_FLOOR = 0.05  # a place is looked at again where the detector gives microbleed at least this
 SPLIT_DISTANCE_MM = 2.5  # two peaks of one island further apart than this are looked at one by one
 SAME_LESION_MM = 5.0  # centres closer than this are one lesion, the rule by which figures are counted
 HALO_MM = 3.0  # so is a centre this close to a stronger candidate's outline: blooming breaks into pieces
@@ -21,9 +21,10 @@ _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)  # 26-connected: a diagonal touch i
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Logistic regression from what the network says to how often it was right (Platt 1999)."""
+    """Logistic regression from what the networks say to how often they were right (Platt 1999)."""
 
-    slope: float = 1.0  # on the logit of the peak
+    slope: float = 1.0  # on the logit of the detector's peak
+    second_slope: float = 0.0  # on the logit of the second look
     intercept: float = 0.0
 
 
@@ -40,17 +41,17 @@ class Candidate:
     """One place on the detector's grid."""
 
     voxels: NDArray[np.int32]  # (n, 3) on the score map, where the score is above half its peak
+    at: NDArray[np.int32]  # (3,) of them, where the peak is
     peak: float  # highest microbleed score
     rival: LesionClass | None  # the mimic with the most mass there, None where background leads
-    probability: float  # calibrated, that it is a microbleed
+    second: float = 0.5  # microbleed by the second look
+    probability: float = 0.0  # calibrated, that it is a microbleed
 
 
-def find_candidates(scores: ScoreMap, calibration: Calibration) -> list[Candidate]:
-    """Every candidate, by falling probability. scores: probability (class, i, j, k) with class `cmb`."""
+def find_candidates(scores: ScoreMap) -> list[Candidate]:
+    """Every candidate, by falling peak. scores: probability (class, i, j, k) with class `cmb`."""
     cmb = scores.probability[scores.classes.index("cmb")]
-    found = [
-        _candidate(scores, voxels, calibration) for voxels in _basins(cmb, CANDIDATE_FLOOR, scores.spacing_mm)
-    ]
+    found = [_candidate(scores, voxels) for voxels in _basins(cmb, CANDIDATE_FLOOR, scores.spacing_mm)]
     taken = np.zeros(cmb.shape, bool)
     for candidate in found:
         taken[tuple(candidate.voxels.T)] = True
@@ -58,7 +59,7 @@ def find_candidates(scores: ScoreMap, calibration: Calibration) -> list[Candidat
     calcification = scores.probability[scores.classes.index("calcification")]
     for voxels in _basins(calcification, MIMIC_PEAK, scores.spacing_mm):
         if not near[tuple(voxels.T)].any():
-            found.append(_candidate(scores, voxels, calibration))
+            found.append(_candidate(scores, voxels))
     return _without_doubles(sorted(found, key=lambda candidate: -candidate.peak), scores.spacing_mm)
 
 
@@ -123,25 +124,33 @@ def _peaks(local: FloatArray, reach: int) -> NDArray[np.intp]:
     return np.array(kept)
 
 
-def _candidate(scores: ScoreMap, voxels: NDArray[np.int32], calibration: Calibration) -> Candidate:
+def _candidate(scores: ScoreMap, voxels: NDArray[np.int32]) -> Candidate:
     here = scores.probability[:, voxels[:, 0], voxels[:, 1], voxels[:, 2]]  # (class, n)
-    peak = float(here[scores.classes.index("cmb")].max())
+    cmb = here[scores.classes.index("cmb")]
+    at, peak = voxels[int(cmb.argmax())], float(cmb.max())
     mass = {name: float(here[index].sum()) for index, name in enumerate(scores.classes) if name != "cmb"}
     leader = max(mass, key=lambda name: mass[name])
     mimics = {name: value for name, value in mass.items() if name != "background"}
     strongest = max(mimics, key=lambda name: mimics[name])
     rival = None if leader == "background" and mimics[strongest] < 0.5 * mass["background"] else strongest
-    return Candidate(
-        voxels=voxels,
-        peak=peak,
-        rival=LesionClass(rival) if rival else None,
-        probability=float(calibrate(np.array(peak), calibration)),
-    )
+    return Candidate(voxels, at, peak, LesionClass(rival) if rival else None)
 
 
-def calibrate(peak: FloatArray, calibration: Calibration) -> FloatArray:
-    """Probability of being a microbleed: a sigmoid of a line in the logit of each peak; any shape, kept."""
-    line = calibration.slope * logit(peak) + calibration.intercept
+def weigh(candidates: list[Candidate], second: FloatArray, calibration: Calibration) -> list[Candidate]:
+    """The candidates with their second look (n,) and calibrated probability, by falling probability."""
+    peaks = np.array([candidate.peak for candidate in candidates])
+    probability = calibrate(np.stack([peaks, second], -1), calibration)
+    weighed = [
+        replace(candidate, second=float(seen), probability=float(p))
+        for candidate, seen, p in zip(candidates, second, probability, strict=True)
+    ]
+    return sorted(weighed, key=lambda candidate: -candidate.probability)
+
+
+def calibrate(scores: FloatArray, calibration: Calibration) -> FloatArray:
+    """Probability (n,) of being a microbleed. scores (n, 2): the detector's peak, the second look."""
+    slopes = np.array([calibration.slope, calibration.second_slope])
+    line = logit(scores) @ slopes + calibration.intercept
     probability: FloatArray = 1.0 / (1.0 + np.exp(-line))
     return probability
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from petechia.errors import EnvironmentFailure
 
-CARD_VERSION = 1
+CARD_VERSION = 2
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
@@ -34,14 +34,17 @@ class Card:
     folder: Path
     anatomy: NetworkFacts
     detector: NetworkFacts
-    calibration: tuple[float, float]  # slope and intercept on the logit of a candidate's peak
+    second_look: NetworkFacts | None  # None: the detector's peak alone decides
+    contrasts: tuple[str, ...]  # that the model was trained on: swi, gre, qsm
+    calibration: tuple[float, float, float]  # slopes on the logits of peak and second look, intercept
     points: tuple[tuple[str, float, float], ...]  # name, definite from, possible from
     count: tuple[float, float]  # spread of the logits within one scan, share of microbleeds missed
 
     @property
     def weights_sha256(self) -> str:
-        """One hash for both networks, in order."""
-        return hashlib.sha256((self.anatomy.sha256 + self.detector.sha256).encode()).hexdigest()
+        """One hash for all networks, in order."""
+        networks = (self.anatomy, self.detector, self.second_look)
+        return hashlib.sha256("".join(each.sha256 for each in networks if each).encode()).hexdigest()
 
 
 def model_names() -> tuple[str, ...]:
@@ -68,14 +71,18 @@ def load_card(name: str) -> Card:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if content["card_version"] != CARD_VERSION:
             raise _damaged(path, f"card version {content['card_version']}", f"version {CARD_VERSION}")
+        networks = content["networks"]
         return Card(
             name=content["name"],
             version=content["version"],
             folder=path.parent,
-            anatomy=_facts(content["networks"]["anatomy"]),
-            detector=_facts(content["networks"]["detector"]),
+            anatomy=_facts(networks["anatomy"]),
+            detector=_facts(networks["detector"]),
+            second_look=_facts(networks["second_look"]) if "second_look" in networks else None,
+            contrasts=tuple(content["contrasts"]),
             calibration=(
                 float(content["calibration"]["slope"]),
+                float(content["calibration"]["second_slope"]),
                 float(content["calibration"]["intercept"]),
             ),
             points=tuple(

@@ -16,8 +16,9 @@ import numpy as np
 from petechia.errors import EnvironmentFailure
 from petechia.types import FloatArray, Prepared, ScoreMap
 
-Run = Callable[[FloatArray], FloatArray]  # (1, 1, i, j, k) -> (1, class, i, j, k)
+Run = Callable[[FloatArray], FloatArray]  # (n, 1, i, j, k) -> (n, class, i, j, k) or (n, class)
 
+_AT_ONCE = 32  # cubes: 0.1 GB of activations
 _SUM_TOLERANCE = 1e-3  # of the class probabilities of one voxel, against one
 
 
@@ -55,6 +56,20 @@ def score(network: Network, prepared: Prepared) -> ScoreMap:
     probability = network.run(prepared.image[None])[0]  # (class, i, j, k)
     _check(probability, network)
     return ScoreMap(network.classes, probability, prepared.affine_ras, prepared.spacing_mm)
+
+
+def classify(network: Network, cubes: FloatArray) -> FloatArray:
+    """Class probabilities (n, class) of cubes (n, 1, s, s, s), a few at a time.
+
+    Raises EnvironmentFailure `network-output` as `score` does.
+    """
+    if len(cubes) == 0:
+        return np.zeros((0, len(network.classes)), np.float32)
+    parts = [network.run(cubes[n : n + _AT_ONCE]).copy() for n in range(0, len(cubes), _AT_ONCE)]
+    probability: FloatArray = np.concatenate(parts)
+    if len(cubes) > 1:
+        _check(probability.T, network)
+    return probability
 
 
 def _check(probability: FloatArray, network: Network) -> None:

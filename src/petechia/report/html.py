@@ -188,7 +188,9 @@ def _places(lesions: Sequence[Lesion]) -> tuple[PlaceRow, ...]:
 
 def _protocol(reading: Reading) -> tuple[Row, ...]:
     protocol, geometry = reading.protocol, reading.geometry
-    contrast = {"swi": "SWI", "gre": "T2*-GRE"}.get(protocol.contrast or "", protocol.contrast or UNKNOWN)
+    contrast = {"swi": "SWI", "gre": "T2*-GRE", "qsm": "QSM"}.get(
+        protocol.contrast or "", protocol.contrast or UNKNOWN
+    )
     field = UNKNOWN if protocol.field_strength_t is None else f"{protocol.field_strength_t:g} T"
     echo = UNKNOWN if protocol.echo_time_s is None else f"{protocol.echo_time_s * 1000:.1f} ms"
     rows = [

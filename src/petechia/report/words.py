@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from petechia.types import LesionClass, Region, Side
 
-MIMICS = (LesionClass.CALCIFICATION, LesionClass.IRON, LesionClass.VESSEL, LesionClass.INTERFACE)
+MIMICS = (
+    LesionClass.CALCIFICATION, LesionClass.IRON, LesionClass.VESSEL, LesionClass.INTERFACE,
+    LesionClass.HAEMORRHAGE,
+)  # fmt: skip
 
 CLASS_WORDS: dict[LesionClass, str] = {
     LesionClass.CMB: "microbleed",
@@ -13,6 +16,7 @@ CLASS_WORDS: dict[LesionClass, str] = {
     LesionClass.IRON: "iron deposit",
     LesionClass.VESSEL: "vessel",
     LesionClass.INTERFACE: "air or bone interface",
+    LesionClass.HAEMORRHAGE: "other old blood",
 }
 
 CLASS_MEANING: dict[LesionClass, str] = {
@@ -22,6 +26,7 @@ CLASS_MEANING: dict[LesionClass, str] = {
     LesionClass.IRON: "Mimic: iron of the deep nuclei.",
     LesionClass.VESSEL: "Mimic: a vein cut across, or an arterial flow void.",
     LesionClass.INTERFACE: "Mimic: signal loss beside air or bone.",
+    LesionClass.HAEMORRHAGE: "Old blood that is no microbleed: siderosis, a large old bleed, a cavernoma.",
 }
 
 REGION_MEANING: dict[Region, str] = {

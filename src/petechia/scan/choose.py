@@ -5,8 +5,9 @@ A folder      -> every .nii / .nii.gz directly in it.
 A BIDS dataset (a folder with dataset_description.json) -> by these rules, in anat/ and swi/ of each subject
 and session:
   read      *_T2starw, *_swi, *_GRE, *_MEGRE
-  not read  part-phase, part-real, part-imag; minimum-intensity projections and maps (minIP, Chimap, ...);
-            part-mag where an SWI of the same subject, session and run is there
+  not read  part-phase, part-real, part-imag; minimum-intensity projections and maps (minIP, R2starmap, ...);
+            part-mag where an SWI of the same subject, session and run is there;
+            *_Chimap (QSM) where anything else of the same subject and session can be read
   echoes    of one acquisition, one is read: its echo time nearest to 20-25 ms, where sidecars tell; else
             the last
 """
@@ -23,6 +24,7 @@ from petechia.scan.sniff import other_kind
 from petechia.types import ScanFile
 
 _SUFFIXES = ("T2starw", "swi", "GRE", "MEGRE")
+_MAP_SUFFIX = "Chimap"
 _FOLDERS = ("anat", "swi")
 _OTHER_PARTS = ("phase", "real", "imag")
 _BEST_ECHO_S = (0.020, 0.025)  # where veins and bleeds are dark at 3 T and tissue still gives signal
@@ -147,7 +149,7 @@ def _nothing(folder: Path) -> Refusal | UsageError:
             return _dicom(folder)
     looked_for = "*.nii or *.nii.gz in it"
     if (folder / "dataset_description.json").exists():
-        looked_for = "sub-*/[ses-*/]anat or swi/ with _T2starw, _swi, _GRE or _MEGRE images"
+        looked_for = "sub-*/[ses-*/]anat or swi/ with _T2starw, _swi, _GRE, _MEGRE or _Chimap images"
     return UsageError(
         "no-scan",
         folder,
@@ -197,7 +199,8 @@ def _entities(path: Path) -> tuple[dict[str, str], str]:
 
 def _choose(images: list[Path], root: Path) -> list[ScanFile]:
     """The images to read among those of one subject and session."""
-    kept = [path for path in images if _is_candidate(path)]
+    kept = [path for path in images if _is_candidate(path, _SUFFIXES)]
+    kept = kept or [path for path in images if _is_candidate(path, (_MAP_SUFFIX,))]
     runs_with_swi = {_entities(path)[0].get("run") for path in kept if _is_swi(path)}
     kept = [
         path
@@ -219,11 +222,11 @@ def _choose(images: list[Path], root: Path) -> list[ScanFile]:
     return scans
 
 
-def _is_candidate(path: Path) -> bool:
+def _is_candidate(path: Path, suffixes: tuple[str, ...]) -> bool:
     entities, suffix = _entities(path)
     if any("minip" in value.lower() for value in entities.values()):
         return False
-    return suffix in _SUFFIXES and entities.get("part") not in _OTHER_PARTS
+    return suffix in suffixes and entities.get("part") not in _OTHER_PARTS
 
 
 def _is_swi(path: Path) -> bool:

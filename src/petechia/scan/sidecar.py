@@ -13,6 +13,7 @@ _MAX_FIELD_T = 15.0  # above any human scanner: the value is in another unit
 _MAX_ECHO_TIME_S = 0.2  # above: milliseconds, most likely
 _SWI_WORDS = {"swi", "swan", "venobold", "swip", "swihr"}
 _GRE_WORDS = {"gre", "t2star", "t2starw", "t2s", "megre", "ffe", "medic", "merge", "hemo", "haemo"}
+_QSM_WORDS = {"qsm", "chimap", "chi"}
 _PHASE_WORDS = {"p", "phase", "pha"}
 _MINIP_WORDS = {"minip", "mnip"}
 
@@ -87,7 +88,7 @@ def _number(facts: dict[str, object], key: str, largest: float) -> float | None:
 
 
 def _contrast(name: str, facts: dict[str, object], image_type: tuple[str, ...]) -> str | None:
-    """ "swi", "gre" or None. The name decides first: it is what the user sees.
+    """ "swi", "gre", "qsm" or None. The name decides first: it is what the user sees.
 
     A magnitude image (part-mag) is gradient echo whatever the series it came from is called.
     """
@@ -96,6 +97,8 @@ def _contrast(name: str, facts: dict[str, object], image_type: tuple[str, ...]) 
         words = set(re.split(r"[^a-z0-9*]+", text.lower()))
         if {"part", "mag"} <= words:
             return "gre"
+        if words & _QSM_WORDS:
+            return "qsm"
         if words & _SWI_WORDS:
             return "swi"
         if words & _GRE_WORDS or "t2*" in words:

@@ -14,9 +14,11 @@ import torch
 import torch.nn.functional as F
 
 from petechia.simulate.anatomy import rotation_matrix
+from petechia.simulate.artefacts import corrupt, noise
 from petechia.simulate.field import dipole_field, remove_shim
 from petechia.simulate.head import MACRO_MM, HeadModel
 from petechia.simulate.maps import Maps
+from petechia.simulate.plan import ScanPlan
 from petechia.simulate.protocol import ScanProtocol
 from petechia.types import FloatArray
 
@@ -45,21 +47,23 @@ class _Axis:
     n_shown: int
 
 
-def acquire(head: HeadModel, protocol: ScanProtocol, seed: int) -> Echoes:
+def acquire(head: HeadModel, plan: ScanPlan, seed: int) -> Echoes:
     """Simulate one acquisition. Deterministic from the seed on one device."""
+    protocol = plan.protocol
     device = head.maps.chi_ppm.device
     rng = np.random.default_rng([seed, 2])
     generator = torch.Generator(device=device).manual_seed(int(rng.integers(2**62)))
     turn = rotation_matrix((protocol.tilt_deg[0], protocol.tilt_deg[1], 0.0))
     total, macro = _field(head, turn.T @ np.array([0.0, 0.0, 1.0]))
     axes = _axes(head, protocol)
-    coil = _coil(head.grid.shape, protocol.shading, generator, device)
+    coil = _coil(head.grid.shape, protocol, generator, device)
     images = []
     for echo_time in protocol.echo_times_s:
         fine = gradient_echo(head.maps, total, echo_time, protocol.field_strength_t)
         sampled = _sample(fine.mul_(coil), axes, protocol, head.grid.spacing_mm[2])
-        noise_sigma = _white_level(sampled) / protocol.snr
-        sampled = sampled + noise_sigma * _complex_noise(sampled.shape, generator, device)
+        sampled = corrupt(sampled, plan.artefacts, protocol.readout, _acquired_spacing(head, axes, protocol))
+        sigma = _white_level(sampled) / protocol.snr
+        sampled = sampled + noise(sampled.shape, sigma, plan.artefacts, generator)
         images.append(_show(sampled, axes))
     voxel_to_block, spacing = _grid(head, axes, protocol)
     return Echoes(torch.stack(images), voxel_to_block, _tilt(head, turn), spacing, total, macro)
@@ -158,6 +162,15 @@ def _sample(
     return _resize_k(fine, (axes[0].n_acquired, axes[1].n_acquired, axes[2].n_acquired), protocol.k_window)
 
 
+def _acquired_spacing(
+    head: HeadModel, axes: tuple[_Axis, _Axis, _Axis], protocol: ScanProtocol
+) -> tuple[float, float, float]:
+    """Voxels before zero-filling, mm."""
+    extent = np.asarray(head.grid.shape) * np.asarray(head.grid.spacing_mm)
+    i, j, k = (float(mm) / axis.n_acquired for mm, axis in zip(extent, axes, strict=True))
+    return i, j, protocol.voxel_mm[2] * (1.0 + protocol.slice_gap) if protocol.readout == "2d" else k
+
+
 def _show(image: torch.Tensor, axes: tuple[_Axis, _Axis, _Axis]) -> torch.Tensor:
     """Zero-fill in plane to the matrix the scanner shows."""
     if axes[0].n_shown == axes[0].n_acquired and axes[1].n_shown == axes[1].n_acquired:
@@ -237,19 +250,13 @@ def _tilt(head: HeadModel, turn: FloatArray) -> FloatArray:
 
 
 def _coil(
-    shape: tuple[int, int, int], shading: float, generator: torch.Generator, device: torch.device
+    shape: tuple[int, int, int], protocol: ScanProtocol, generator: torch.Generator, device: torch.device
 ) -> torch.Tensor:
     """Smooth complex receive sensitivity around one: what a combined coil leaves. (i, j, k) complex64."""
     control = torch.randn((2, 1, 4, 4, 4), generator=generator, device=device)
     smooth = F.interpolate(control, size=shape, mode="trilinear", align_corners=True)[:, 0]
-    gain = torch.exp(0.35 * shading * smooth[0])
-    return torch.polar(gain, 0.8 * smooth[1])
-
-
-def _complex_noise(shape: torch.Size, generator: torch.Generator, device: torch.device) -> torch.Tensor:
-    """Unit standard deviation in each of the real and imaginary parts."""
-    real = torch.randn((2, *shape), generator=generator, device=device)
-    return torch.complex(real[0], real[1])
+    gain = torch.exp(0.35 * protocol.shading * smooth[0])
+    return torch.polar(gain, protocol.coil_phase_rad * smooth[1])
 
 
 def _white_level(image: torch.Tensor) -> float:

@@ -166,7 +166,7 @@ def region_map(labels: NDArray[np.int16]) -> NDArray[np.uint8]:
     near_nucleus = ndimage.distance_transform_edt(~nuclei) <= CAPSULE_MM
     near_ventricle = ndimage.distance_transform_edt(~is_any(labels, LATERAL_VENTRICLES)) <= PERIVENTRICULAR_MM
     regions = np.zeros(labels.shape, dtype=np.uint8)
-    regions[is_any(labels, (*CSF, *VENOUS_SINUS, *ARTERIES, 136, 163))] = 4
+    regions[is_any(labels, (*CSF, *VENOUS_SINUS, *ARTERIES, 136, 163, 137, 164))] = 4
     regions[white | is_any(labels, (*CORTEX, 25, 57, 77))] = 1
     regions[nuclei | (white & (near_nucleus | near_ventricle)) | is_any(labels, (85,))] = 2
     regions[is_any(labels, (*CEREBELLUM, *BRAINSTEM))] = 3

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -16,13 +16,12 @@ import torch
 
 from petechia import __version__
 from petechia.errors import EnvironmentFailure, UsageError
-from petechia.simulate import anatomy, qsm
+from petechia.simulate import anatomy
 from petechia.simulate.anatomy import HeadLabels
-from petechia.simulate.head import HeadModel, HeadOptions, build_head
+from petechia.simulate.head import HeadModel, build_head
 from petechia.simulate.phantom import procedural_head
-from petechia.simulate.plant import PlantOptions
-from petechia.simulate.protocol import ScanProtocol, draw_protocol
 from petechia.simulate.scan import SimulatedScan, simulate_scan
+from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.files import write_file
 from petechia.types import DISCLAIMER, AnyArray, FloatArray, Region, Side
 
@@ -46,6 +45,7 @@ class DatasetOptions:
     alternate: bool = False
     lesion_free_fraction: float = 1 / 3
     microbleeds: int | None = None  # fixed count; None: drawn from the priors
+    world: World = field(default_factory=World)
     device: str = "cpu"
     parts: bool = True  # write magnitude, phase and QSM beside the SWI
 
@@ -75,13 +75,14 @@ def write_subject(
     seed = options.seed * 100_003 + index
     head = heads[index % len(heads)]
     labels = anatomy.load_head(head) if head else procedural_head(seed)
-    model = _model(labels, seed, is_lesion_free(index, options.lesion_free_fraction), options)
+    rng = np.random.default_rng([seed, 4])
+    model = _model(labels, seed, is_lesion_free(index, options.lesion_free_fraction), options, rng)
     # Shifted by one each time round, so that no head always gets the same contrast.
     turn = (index + index // len(heads)) % len(options.contrasts)
     contrasts = (options.contrasts[turn],) if options.alternate else options.contrasts
-    rng = np.random.default_rng([seed, 4])
     for contrast in contrasts:
-        scan = simulate_scan(model, draw_protocol(contrast, rng), seed)
+        with_qsm = options.parts and contrast == "swi"
+        scan = simulate_scan(model, draw_plan(contrast, rng, options.world), seed, with_qsm)
         _write_scan(out, subject, scan, options)
 
 
@@ -90,10 +91,13 @@ def is_lesion_free(index: int, fraction: float) -> bool:
     return math.floor((index + 1) * fraction + 1e-9) > math.floor(index * fraction + 1e-9)
 
 
-def _model(labels: HeadLabels, seed: int, lesion_free: bool, options: DatasetOptions) -> HeadModel:
+def _model(
+    labels: HeadLabels, seed: int, lesion_free: bool, options: DatasetOptions, rng: np.random.Generator
+) -> HeadModel:
+    head = draw_head_options(rng, options.world)
     count = 0 if lesion_free else options.microbleeds
-    plant = PlantOptions(microbleeds=count, lesion_free_fraction=0.0)
-    return build_head(labels, HeadOptions(plant=plant), seed, torch.device(options.device))
+    plant = replace(head.plant, microbleeds=count, lesion_free_fraction=0.0)
+    return build_head(labels, replace(head, plant=plant), seed, torch.device(options.device))
 
 
 def _heads(options: DatasetOptions) -> list[Path | None]:
@@ -146,21 +150,25 @@ def _write_front(out: Path) -> None:
 
 
 def _write_scan(out: Path, subject: str, scan: SimulatedScan, options: DatasetOptions) -> None:
-    protocol = scan.protocol
-    stem = f"{subject}_acq-{protocol.contrast}"
+    contrast = scan.plan.protocol.contrast
+    stem = f"{subject}_acq-{contrast}"
     folder = out / subject / "anat"
-    facts = _sidecar(protocol)
-    images: list[tuple[str, AnyArray, dict[str, object]]] = [
-        (f"{stem}_T2starw", _stored(scan.image), facts),
-    ]
-    if options.parts and protocol.contrast == "swi":
+    facts = _sidecar(scan)
+    parts = scan.parts
+    shown = (scan.image, scan.affine_ras)
+    if contrast == "qsm":
+        images = [(f"{stem}_Chimap", *shown, facts | {"Units": "ppm"})]
+    else:
+        images = [(f"{stem}_T2starw", *shown, facts)]
+    if options.parts and contrast == "swi":
         images += [
-            (f"{stem}_part-mag_T2starw", _stored(scan.magnitude), facts),
-            (f"{stem}_part-phase_T2starw", scan.phase.astype(np.float32), facts | {"Units": "rad"}),
-            (f"{stem}_Chimap", _chi(scan), facts | {"Units": "ppm"}),
+            (f"{stem}_part-mag_T2starw", _twelve_bits(parts.magnitude), parts.affine_ras, facts),
+            (f"{stem}_part-phase_T2starw", parts.phase, parts.affine_ras, facts | {"Units": "rad"}),
         ]
-    for name, voxels, sidecar in images:
-        write_file(folder / f"{name}.nii.gz", _nifti(voxels, scan.affine_ras))
+        if parts.chi_ppm is not None:
+            images.append((f"{stem}_Chimap", parts.chi_ppm, parts.affine_ras, facts | {"Units": "ppm"}))
+    for name, voxels, affine_ras, sidecar in images:
+        write_file(folder / f"{name}.nii.gz", _nifti(_compact(voxels), affine_ras))
         write_file(folder / f"{name}.json", _json(sidecar))
     truth = out / "derivatives" / "truth" / subject / "anat"
     write_file(truth / f"{stem}_lesions.tsv", truth_table(scan).encode())
@@ -183,22 +191,8 @@ def truth_table(scan: SimulatedScan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _chi(scan: SimulatedScan) -> AnyArray:
-    """QSM of the scan's own noisy phase inside the brain, float32 ppm."""
-    protocol = scan.protocol
-    spacing = np.linalg.norm(scan.affine_ras[:3, :3], axis=0)
-    chi = qsm.susceptibility(
-        torch.from_numpy(protocol.phase_sign * scan.phase),
-        torch.from_numpy(scan.regions > 0),
-        (float(spacing[0]), float(spacing[1]), float(spacing[2])),
-        qsm.FieldFacts(
-            protocol.field_strength_t, protocol.echo_times_s[-1], qsm.b0_in_image(scan.affine_ras)
-        ),
-    )
-    return chi.numpy().astype(np.float32)
-
-
-def _sidecar(protocol: ScanProtocol) -> dict[str, object]:
+def _sidecar(scan: SimulatedScan) -> dict[str, object]:
+    protocol = scan.plan.protocol
     return {
         "MagneticFieldStrength": protocol.field_strength_t,
         "EchoTime": protocol.echo_times_s[-1],
@@ -206,15 +200,29 @@ def _sidecar(protocol: ScanProtocol) -> dict[str, object]:
         "Manufacturer": "petechia simulate",
         "MRAcquisitionType": protocol.readout.upper(),
         "Simulated": True,
-        "SimulatedProtocol": asdict(protocol),
+        "SimulatedHead": asdict(scan.head_options),
+        "SimulatedScan": asdict(scan.plan),
     }
 
 
-def _stored(image: FloatArray) -> AnyArray:
-    """As a scanner stores it: 12-bit integers."""
+def _twelve_bits(image: FloatArray) -> FloatArray:
+    """As a scanner stores it: whole numbers up to 4095."""
     top = float(np.percentile(image, 99.98))
-    stored: AnyArray = np.clip(np.rint(image / max(top, 1e-6) * 4095.0), 0, 4095).astype(np.int16)
+    stored: FloatArray = np.clip(np.rint(image / max(top, 1e-6) * 4095.0), 0, 4095)
     return stored
+
+
+def _compact(voxels: FloatArray) -> AnyArray:
+    """Whole numbers as int16 or uint16, everything else as float32."""
+    low, high = float(voxels.min()), float(voxels.max())
+    if (
+        np.array_equal(voxels, np.rint(voxels))
+        and low >= -32768
+        and high <= 65535
+        and (low >= 0 or high < 32768)
+    ):
+        return voxels.astype(np.int16 if high < 32768 else np.uint16)
+    return voxels.astype(np.float32)
 
 
 def _nifti(voxels: AnyArray, affine_ras: FloatArray) -> bytes:

@@ -1,7 +1,8 @@
 """Quantitative susceptibility from the noisy wrapped phase: unwrap, remove the background, invert the dipole.
 
-Laplacian unwrapping (Schofield & Zhu 2003), SHARP background removal (Schweser 2011), thresholded k-space
-division (Shmueli 2009). Each is a real inversion with its real faults: streaks, noise, eroded edges.
+Laplacian unwrapping (Schofield & Zhu 2003), background removal by spheres that shrink towards the edge
+(V-SHARP, Wu 2012), division in k-space. Each is a real inversion with its real faults: streaks, noise,
+smoothing, eroded edges.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from petechia.types import FloatArray
 class QsmOptions:
     """How the field is inverted."""
 
-    sphere_mm: float = 5.0  # SHARP kernel radius; the mask is eroded by as much
-    sharp_threshold: float = 0.05  # truncation of the deconvolution
-    dipole_threshold: float = 0.2  # |kernel| below this is replaced (Shmueli 2009)
+    sphere_mm: float = 8.0  # largest V-SHARP radius; towards the edge a half and a quarter of it
+    inversion: str = "thresholded"  # simulate.weighting.INVERSIONS
+    strength: float = 0.2  # |kernel| below this is replaced (Shmueli 2009), or weight of the regularisation
+
+
+SHARP_THRESHOLD = 0.05  # truncation of the deconvolution
+SMOOTH_MM = 4.0  # width of the over-smoothed inversion per unit of strength
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +52,25 @@ def susceptibility(
     per_ppm = 2 * np.pi * GAMMA_HZ_PER_T * 1e-6 * facts.field_strength_t * facts.echo_time_s  # rad per ppm
     shape = tuple(local.shape)
     kernel = dipole_kernel(shape, spacing_mm, np.asarray(facts.b0_direction), phase.device)
-    weak = kernel.abs() < options.dipole_threshold
-    floor = torch.where(kernel < 0, -options.dipole_threshold, options.dipole_threshold)
-    inverse = 1.0 / torch.where(weak, floor, kernel)
-    inverse[0, 0, 0] = 0.0
+    inverse = inverse_kernel(kernel, options)
+    if options.inversion == "smooth":
+        inverse = inverse * _gaussian(shape, spacing_mm, SMOOTH_MM * options.strength, phase.device)
     chi: torch.Tensor = torch.fft.irfftn(torch.fft.rfftn(local / per_ppm) * inverse, s=shape)
     return chi.mul_(inner)
+
+
+def inverse_kernel(kernel: torch.Tensor, options: QsmOptions) -> torch.Tensor:
+    """What the field's spectrum is multiplied by, zero at k = 0. kernel (i, j, k // 2 + 1).
+
+    Tikhonov: D / (D^2 + s^2) (de Rochefort 2008). All others: 1 / D, and 1 / threshold where |D| is less.
+    """
+    if options.inversion == "tikhonov":
+        inverse = kernel / (kernel.square() + options.strength**2)
+    else:
+        floor = torch.where(kernel < 0, -options.strength, options.strength)
+        inverse = 1.0 / torch.where(kernel.abs() < options.strength, floor, kernel)
+    inverse[0, 0, 0] = 0.0
+    return inverse
 
 
 def local_phase(
@@ -66,11 +84,17 @@ def local_phase(
     source = cosine * _filter(sine, laplacian) - sine * _filter(cosine, laplacian)
     inverse = torch.where(laplacian.abs() > 1e-8, 1.0 / laplacian, 0.0)
     unwrapped = _filter(source * mask, inverse)
-    sphere = _sphere_kernel(shape, spacing_mm, options.sphere_mm, phase.device)
-    inner = (_filter(mask.float(), sphere) > 0.999).float()
-    high = 1.0 - sphere
-    filtered = _filter(unwrapped, high) * inner  # harmonic background vanishes under delta - mean
-    undo = torch.where(high.abs() > options.sharp_threshold, 1.0 / high, 0.0)
+    filtered = torch.zeros_like(unwrapped)
+    inner = torch.zeros_like(unwrapped)
+    undo = torch.zeros_like(inverse)
+    for share in (1.0, 0.5, 0.25):  # the widest sphere that fits decides
+        sphere = _sphere_kernel(shape, spacing_mm, max(share * options.sphere_mm, *spacing_mm), phase.device)
+        fits = (_filter(mask.float(), sphere) > 0.999) & (inner == 0)
+        high = 1.0 - sphere
+        filtered += _filter(unwrapped, high) * fits  # harmonic background vanishes under delta - mean
+        inner += fits
+        if share == 1.0:
+            undo = torch.where(high.abs() > SHARP_THRESHOLD, 1.0 / high, 0.0)
     return _filter(filtered, undo) * inner, inner
 
 
@@ -84,6 +108,13 @@ def b0_in_image(affine_ras: FloatArray) -> tuple[float, float, float]:
 def _filter(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     filtered: torch.Tensor = torch.fft.irfftn(torch.fft.rfftn(image) * kernel, s=tuple(image.shape))
     return filtered
+
+
+def _gaussian(
+    shape: tuple[int, ...], spacing_mm: tuple[float, float, float], sigma_mm: float, device: torch.device
+) -> torch.Tensor:
+    """Spectrum of a normalised Gaussian on the half spectrum (i, j, k // 2 + 1)."""
+    return torch.exp(0.5 * sigma_mm**2 * _laplacian_kernel(shape, spacing_mm, device))
 
 
 def _laplacian_kernel(

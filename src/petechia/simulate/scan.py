@@ -8,26 +8,32 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from petechia.geometry import apply_affine
 from petechia.lesions.contrast import contrast_to_noise
-from petechia.simulate import swi
 from petechia.simulate.acquire import Echoes, acquire
-from petechia.simulate.head import HeadModel
+from petechia.simulate.handling import Handled, handle, labels_on
+from petechia.simulate.head import HeadModel, HeadOptions
+from petechia.simulate.plan import ScanPlan
 from petechia.simulate.plant import Planted
 from petechia.simulate.protocol import ScanProtocol
+from petechia.simulate.reconstruct import magnitude, susceptibility_map, weighted_image
 from petechia.types import FloatArray
 
 # Dense labels, in rising priority: a bleed beside a vein stays a bleed.
-LABELS = ("background", "cmb", "calcification", "iron", "vessel", "interface")
+LABELS = ("background", "cmb", "calcification", "iron", "vessel", "interface", "haemorrhage")
+SLAB_ORDER = ("iron", "vessel", "haemorrhage", "calcification", "cmb")  # the later on top
+DRAWN_KINDS = {"microbleed": "cmb", "calcification": "calcification"}  # bodies; the others come as shares
 IGNORE = 255  # planted, but too faint for any reader: neither taught nor punished
 MARGIN = 1.5  # a label's radius over the planted core's: blooming reaches that far
+VOID_VOXELS = 4  # fine voxels, 3 mm: at least so far reaches the void around metal
 TAUGHT_CNR = 2.0  # below, a planted lesion is left out of training: neither lesion nor background
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrueLesion:
-    """One planted thing as the acquired image shows it."""
+    """One planted thing as the final image shows it."""
 
     planted: Planted
     centre_ras_mm: tuple[float, float, float]
@@ -35,70 +41,103 @@ class TrueLesion:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What the image was made of, on the acquired grid. Arrays (i, j, k)."""
+
+    magnitude: FloatArray
+    phase: FloatArray  # rad, of the last echo, in the vendor's sign, wrapped
+    chi_ppm: FloatArray | None  # QSM inside the brain
+    affine_ras: FloatArray  # (4, 4)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SimulatedScan:
-    """Everything one acquisition yields. Arrays (i, j, k) on one grid."""
+    """Everything one acquisition yields. Arrays (i, j, k) on one grid, that of the final image."""
 
     name: str
-    protocol: ScanProtocol
-    magnitude: FloatArray
-    phase: FloatArray  # rad, in the vendor's sign, wrapped
-    image: FloatArray  # what is read: the SWI, or the magnitude of a T2*-GRE
+    head_options: HeadOptions
+    plan: ScanPlan
+    image: FloatArray  # what is read: SWI, magnitude of a T2*-GRE, or QSM in ppm
     affine_ras: FloatArray  # (4, 4)
     lesions: tuple[TrueLesion, ...]
     labels: NDArray[np.uint8]  # LABELS and IGNORE
     regions: NDArray[np.uint8]  # simulate.anatomy.ANATOMY_CLASSES
+    parts: Parts
 
 
-def simulate_scan(head: HeadModel, protocol: ScanProtocol, seed: int) -> SimulatedScan:
-    """Acquire a head by a protocol and label what came of it."""
-    echoes = acquire(head, protocol, seed)
-    magnitude = echoes.images.abs().mean(0)
-    if protocol.contrast == "swi":
-        shown = swi.susceptibility_weighted(
-            echoes.images, protocol.highpass_fraction, protocol.mask_power, paramagnetic_sign=1
-        )
-    else:
-        shown = magnitude
-    image = shown.cpu().numpy()
+def simulate_scan(head: HeadModel, plan: ScanPlan, seed: int, with_qsm: bool = False) -> SimulatedScan:
+    """Acquire a head by a plan and label what came of it. with_qsm: also among the parts."""
+    echoes = acquire(head, plan, seed)
+    shape = echoes.images.shape[1:]
+    slices = _covered(plan.protocol, shape[2])
+    regions = _regions_on(head, echoes, (shape[0], shape[1], shape[2]))
+    image = weighted_image(echoes, plan.protocol, plan.weighting, regions)
     affine = echoes.block_to_ras @ echoes.voxel_to_block
-    lesions = tuple(_true_lesion(item, image, affine, echoes) for item in head.planted)
-    return SimulatedScan(
-        name=head.name,
-        protocol=protocol,
-        magnitude=magnitude.cpu().numpy(),
-        phase=(protocol.phase_sign * torch.angle(echoes.images[-1])).cpu().numpy(),
-        image=image,
-        affine_ras=affine,
-        lesions=lesions,
-        labels=_label_map(head, echoes, lesions, protocol),
-        regions=_regions_on(head, echoes, image.shape),
+    covered = affine.copy()
+    covered[:3, 3] += affine[:3, 2] * slices.start
+    chi = susceptibility_map(echoes, plan.protocol, plan.weighting, regions > 0) if with_qsm else None
+    parts = Parts(
+        magnitude(echoes, plan.weighting).cpu().numpy()[:, :, slices],
+        (plan.protocol.phase_sign * torch.angle(echoes.images[-1])).cpu().numpy()[:, :, slices],
+        chi[:, :, slices] if chi is not None else None,
+        covered,
     )
+    regions = regions[:, :, slices]
+    handled = handle(image[:, :, slices], covered, regions, plan.handling, plan.protocol.contrast == "qsm")
+    lesions = tuple(_true_lesion(item, handled, echoes, plan.protocol) for item in head.planted)
+    labels = _label_map(head, echoes, lesions, plan.protocol)[:, :, slices]
+    if plan.handling.slab_mip_mm:
+        labels = _through_slabs(labels, plan.handling.slab_mip_mm, echoes.spacing_mm[2])
+    labels, regions = (labels_on(values, covered, handled) for values in (labels, regions))
+    return SimulatedScan(
+        head.name, head.options, plan, handled.image, handled.affine_ras, lesions, labels, regions, parts
+    )  # fmt: skip
 
 
-def _true_lesion(item: Planted, image: FloatArray, affine: FloatArray, echoes: Echoes) -> TrueLesion:
+def _covered(protocol: ScanProtocol, slices: int) -> slice:
+    """The slices that the field of view holds."""
+    low, high = (round(share * slices) for share in protocol.coverage)
+    return slice(low, max(high, low + 1))
+
+
+def _through_slabs(labels: NDArray[np.uint8], slab_mm: float, slice_mm: float) -> NDArray[np.uint8]:
+    """In a minimum-intensity projection what is dark shows through the whole slab. labels (i, j, k)."""
+    slices = max(1, round(slab_mm / slice_mm))
+    spread = labels
+    for value in (*(LABELS.index(name) for name in SLAB_ORDER), IGNORE):
+        seen = ndimage.maximum_filter1d(labels == value, slices, axis=2)
+        spread = np.where(seen, np.uint8(value), spread)
+    return spread
+
+
+def _true_lesion(item: Planted, handled: Handled, echoes: Echoes, protocol: ScanProtocol) -> TrueLesion:
     centre = apply_affine(echoes.block_to_ras, np.asarray(item.body.centre_mm)[None])[0]
-    cnr = contrast_to_noise(image, affine, centre, item.radius_mm)
+    dark = -handled.image if protocol.contrast == "qsm" else handled.image
+    cnr = contrast_to_noise(dark, handled.affine_ras, centre, item.radius_mm)
     return TrueLesion(item, (float(centre[0]), float(centre[1]), float(centre[2])), round(cnr, 2))
 
 
 def _label_map(
     head: HeadModel, echoes: Echoes, lesions: tuple[TrueLesion, ...], protocol: ScanProtocol
 ) -> NDArray[np.uint8]:
-    """LABELS per acquired voxel: shares of vein and iron, slope of the macroscopic field, planted bodies."""
+    """LABELS per acquired voxel: shares on the fine grid, slope of the macroscopic field, planted bodies."""
     i, j, k = echoes.images.shape[1:]
     shape = (i, j, k)
     labels = np.zeros(shape, np.uint8)
     inside = _regions_on(head, echoes, shape) > 0
     labels[_interface(echoes, protocol, shape) & inside] = LABELS.index("interface")
-    labels[(_on_grid(head.iron_share, shape) > 0.5) & inside] = LABELS.index("iron")
-    labels[(_on_grid(head.vein_share, shape) > 0.18) & inside] = LABELS.index("vessel")
-    ordered = sorted(lesions, key=lambda lesion: lesion.planted.kind == "microbleed")
-    for lesion in ordered:
-        if lesion.planted.kind == "iron":
-            continue
-        name = "cmb" if lesion.planted.kind == "microbleed" else "calcification"
-        value = LABELS.index(name) if abs(lesion.cnr) >= TAUGHT_CNR else IGNORE
-        _draw_body(labels, lesion.planted, echoes, value)
+    for name, share, least in (
+        ("interface", _void(head.metal_share), 0.2),
+        ("iron", head.iron_share, 0.5),
+        ("vessel", head.vein_share, 0.18),
+        ("haemorrhage", head.haemorrhage_share, 0.2),
+    ):
+        labels[(_on_grid(share, shape) > least) & inside] = LABELS.index(name)
+    for lesion in sorted(lesions, key=lambda lesion: lesion.planted.kind == "microbleed"):
+        drawn = DRAWN_KINDS.get(lesion.planted.kind)
+        if drawn:
+            value = LABELS.index(drawn) if abs(lesion.cnr) >= TAUGHT_CNR else IGNORE
+            _draw_body(labels, lesion.planted, echoes, value)
     return labels
 
 
@@ -129,6 +168,13 @@ def _interface(echoes: Echoes, protocol: ScanProtocol, shape: tuple[int, ...]) -
         turn += (slope * coarse.shape[axis] / shape[axis]) ** 2  # ppm per acquired voxel
     wide = F.interpolate(turn.sqrt()[None, None], size=shape, mode="nearest")[0, 0]
     return (wide.cpu().numpy() * per_ppm) > 1.5
+
+
+def _void(metal: torch.Tensor) -> torch.Tensor:
+    """Metal and the fine voxels around it whose signal it takes."""
+    if not bool(metal.any()):
+        return metal
+    return F.max_pool3d(metal[None, None], 2 * VOID_VOXELS + 1, 1, VOID_VOXELS)[0, 0]
 
 
 def _on_grid(share: torch.Tensor, shape: tuple[int, int, int]) -> FloatArray:

@@ -78,7 +78,7 @@ def draw_veins(rng: np.random.Generator) -> VeinOptions:
     """Veins of the wide world."""
     few = int(rng.choice([0, 1, 1, 2]))
     return VeinOptions(
-        pial_roots=int(rng.integers(0, 160)),
+        pial_roots=int(rng.integers(0, 60)),
         medullary_roots=int(rng.integers(60, 420)),
         wall_roots=int(rng.integers(0, 20)),
         stubs=int(rng.integers(0, 15)),  # ends in the middle of nowhere: no reader believes many

@@ -27,7 +27,7 @@ SPREADS = np.arange(0.0, 3.01, 0.1)  # of the candidates' logits, tried from nar
 class ScoredScan:
     """Every candidate of one choosing scan."""
 
-    probability: FloatArray  # (n,) as the uncalibrated network says
+    scores: FloatArray  # (n, 2) detector's peak and second look, before calibration
     hit: FloatArray  # (n,) 1 found a visible lesion, 0 false, NaN near an invisible one
     lesions: int  # visible ones
 
@@ -43,10 +43,11 @@ def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
         bleed = np.array([kind == "microbleed" for kind in truth.kind], dtype=bool)
         visible = truth.cnr[bleed] >= VISIBLE_CNR
         found = reading.lesions or ()
-        scores = np.array([lesion.probability for lesion in found])
+        probability = np.array([lesion.probability for lesion in found])
+        scores = np.array([lesion.network_scores for lesion in found]).reshape(-1, 2)
         centres = np.array([lesion.centre_ras_mm for lesion in found]).reshape(-1, 3)
         pairs = match(
-            cost_by_distance(centres, truth.centre_ras_mm[bleed], MATCH_DISTANCE_MM), scores, visible
+            cost_by_distance(centres, truth.centre_ras_mm[bleed], MATCH_DISTANCE_MM), probability, visible
         )
         hit = np.where(pairs.ignored, np.nan, (~pairs.false_positive).astype(float))
         scored.append(ScoredScan(scores, hit, int(visible.sum())))
@@ -54,24 +55,27 @@ def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
 
 
 def fit_calibration(scored: list[ScoredScan]) -> Calibration:
-    """Slope and intercept of the logistic fit (Platt 1999), with his smoothed targets."""
-    probability, hit = _pooled(scored)
+    """Slopes and intercept of the logistic fit (Platt 1999), with his smoothed targets."""
+    scores, hit = _pooled(scored)
     hits, falses = float(hit.sum()), float((1 - hit).sum())
     target = np.where(hit > 0, (hits + 1) / (hits + 2), 1 / (falses + 2))
-    values = logit(probability)
+    values = np.column_stack([logit(scores), np.ones(len(scores))])  # (n, 3)
 
     def loss(line: FloatArray) -> float:
-        value = line[0] * values + line[1]
-        return float(np.mean(np.logaddexp(0.0, value) - target * value) + 1e-3 * (line[0] - 1.0) ** 2)
+        value = values @ line
+        return float(np.mean(np.logaddexp(0.0, value) - target * value) + 1e-4 * (line[:2] ** 2).sum())
 
-    best = optimize.minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead")
-    return Calibration(round(float(best.x[0]), 4), round(float(best.x[1]), 4))
+    best = optimize.minimize(
+        loss, np.array([0.5, 0.5, 0.0]), method="L-BFGS-B", bounds=[(0, 5), (0, 5), (-20, 20)]
+    )
+    first, second, intercept = (round(float(value), 4) for value in best.x)
+    return Calibration(first, second, intercept)
 
 
 def choose_points(scored: list[ScoredScan], calibration: Calibration) -> dict[str, OperatingPoint]:
     """The lowest thresholds within BALANCED_FP and SCREENING_FP, and from where candidates are listed."""
-    probability, hit = _pooled(scored)
-    calibrated = calibrate(probability, calibration)
+    scores, hit = _pooled(scored)
+    calibrated = calibrate(scores, calibration)
     balanced = round(_lowest_within(BALANCED_FP * len(scored), calibrated, hit), 4)
     screening = round(_lowest_within(SCREENING_FP * len(scored), calibrated, hit), 4)
     return {
@@ -84,12 +88,11 @@ def choose_count(scored: list[ScoredScan], calibration: Calibration, point: Oper
     """The narrowest spread whose interval holds the number of visible lesions in COVERAGE of the scans."""
     listed = []
     for scan in scored:
-        calibrated = calibrate(scan.probability, calibration)
+        calibrated = calibrate(scan.scores, calibration)
         listed.append(calibrated[calibrated >= point.possible])
     expected = sum(float(each.sum()) for each in listed)
     found = sum(
-        int(np.nansum(scan.hit[calibrate(scan.probability, calibration) >= point.possible]))
-        for scan in scored
+        int(np.nansum(scan.hit[calibrate(scan.scores, calibration) >= point.possible])) for scan in scored
     )
     missed = (sum(scan.lesions for scan in scored) - found) / max(expected, 1.0)
     for spread in SPREADS:
@@ -111,11 +114,11 @@ def coverage(
 
 
 def _pooled(scored: list[ScoredScan]) -> tuple[FloatArray, FloatArray]:
-    """Probability and hit of all candidates that are either right or wrong."""
-    probability = np.concatenate([scan.probability for scan in scored])
+    """Scores and hit of all candidates that are either right or wrong."""
+    scores = np.concatenate([scan.scores for scan in scored])
     hit = np.concatenate([scan.hit for scan in scored])
     known = ~np.isnan(hit)
-    return probability[known], hit[known]
+    return scores[known], hit[known]
 
 
 def _lowest_within(allowed: float, calibrated: FloatArray, hit: FloatArray) -> float:

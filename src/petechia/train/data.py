@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +18,16 @@ from petechia import geometry
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
 from petechia.simulate.anatomy import HeadLabels
-from petechia.simulate.head import HeadOptions, build_head
-from petechia.simulate.plant import PlantOptions
-from petechia.simulate.protocol import draw_protocol
+from petechia.simulate.head import build_head
 from petechia.simulate.scan import IGNORE, LABELS, SimulatedScan, simulate_scan
+from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.files import write_file
 from petechia.types import FloatArray, Volume
+from petechia.volume.susceptibility import turn_map
 
 HARD = "hard"  # places where the network cried wolf
+BURDEN = 4.0  # microbleeds in a training head over those in a head of the priors
+JITTER_VOXELS = 2  # by which a candidate is off its centre in training
 OUTSIDE = 254  # background outside the brain: lets training strip the skull at will
 
 
@@ -40,16 +42,20 @@ class Example:
     regions: NDArray[np.uint8]  # (i, j, k) anatomy classes; IGNORE beyond the scan
 
 
-def make_examples(head: HeadLabels, seed: int, device: torch.device) -> list[Example]:
-    """One deformed head acquired twice, as thin SWI and as thick T2*-GRE. Deterministic from the seed."""
+def make_examples(
+    head: HeadLabels, seed: int, contrasts: tuple[str, ...], world: World, device: torch.device
+) -> list[Example]:
+    """One deformed head acquired once in each contrast. Deterministic from the seed."""
     rng = np.random.default_rng([seed, 3])
-    options = HeadOptions(
-        fine_mm=float(rng.uniform(0.66, 0.8)), plant=PlantOptions(lesion_free_fraction=0.1, burden=4.0)
-    )
-    model = build_head(head, options, seed, device)
+    options = draw_head_options(rng, world)
+    # More to learn from in every head than heads hold.
+    plant = replace(options.plant, lesion_free_fraction=0.1, burden=BURDEN * options.plant.burden)
+    model = build_head(head, replace(options, plant=plant), seed, device)
     return [
-        to_example(simulate_scan(model, draw_protocol(contrast, rng), seed), f"{head.name}_{seed}_{contrast}")
-        for contrast in ("swi", "gre")
+        to_example(
+            simulate_scan(model, draw_plan(contrast, rng, world), seed), f"{head.name}_{seed}_{contrast}"
+        )
+        for contrast in contrasts
     ]
 
 
@@ -61,7 +67,10 @@ def as_volume(image: FloatArray, affine_ras: FloatArray, name: str) -> Volume:
 
 def to_example(scan: SimulatedScan, name: str) -> Example:
     """Put one scan and its labels on both grids."""
-    volume = as_volume(scan.image, scan.affine_ras, name)
+    image = scan.image
+    if scan.plan.protocol.contrast == "qsm":
+        image, _ = turn_map(image, Path(name))
+    volume = as_volume(image, scan.affine_ras, name)
     regions, canonical_affine = geometry.to_canonical(scan.regions, scan.affine_ras)
     labels, _ = geometry.to_canonical(scan.labels, scan.affine_ras)
     labels = np.where((regions == 0) & (labels == 0), OUTSIDE, labels).astype(np.uint8)
@@ -112,7 +121,8 @@ class PatchOptions:
 
     size: int = 48  # 38 mm: small, so that a batch holds many lesions
     around: tuple[tuple[str, float], ...] = (  # label, share of patches around it
-        ("cmb", 0.45), ("calcification", 0.12), ("vessel", 0.15), ("iron", 0.06), ("interface", 0.06),
+        ("cmb", 0.45), ("calcification", 0.1), ("vessel", 0.15), ("haemorrhage", 0.07), ("iron", 0.05),
+        ("interface", 0.05),
     )  # fmt: skip
     strip_skull: float = 0.15
 
@@ -220,3 +230,27 @@ def whole_head(example: Example, rng: np.random.Generator) -> tuple[torch.Tensor
         torch.from_numpy(np.ascontiguousarray(image))[None, None],
         torch.from_numpy(np.ascontiguousarray(target))[None],
     )
+
+
+def candidate_batches(
+    images: NDArray[np.float16], kinds: NDArray[np.intp], count: int, rng: np.random.Generator
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless batches of cubes (count, 1, n, n, n) and classes (count,), half of them microbleeds.
+
+    images (m, 1, n + 2 j, ...) are cut at random within JITTER_VOXELS j: a peak is never quite the centre.
+    """
+    is_bleed = kinds == LABELS.index("cmb")
+    bleeds, others = np.flatnonzero(is_bleed), np.flatnonzero(~is_bleed)
+    while True:
+        chosen = np.concatenate([rng.choice(bleeds, count // 2), rng.choice(others, count - count // 2)])
+        cut = [_jittered(images[index, 0].astype(np.float32), rng) for index in chosen]
+        yield torch.from_numpy(np.stack(cut))[:, None], torch.from_numpy(kinds[chosen].astype(np.int64))
+
+
+def _jittered(image: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """One cube, moved, flipped, its grey scale bent as in `augment`."""
+    start = rng.integers(0, 2 * JITTER_VOXELS + 1, 3)
+    n = image.shape[0] - 2 * JITTER_VOXELS
+    cube = image[tuple(slice(int(s), int(s) + n) for s in start)]
+    nothing = np.zeros(cube.shape, np.int64)
+    return augment(cube, nothing, 0.0, rng)[0]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
+import onnx
+import onnx.helper
+import onnx.numpy_helper
 import safetensors.torch
 import torch
 from torch import nn
 
-from petechia.train.model import UNet
-
+LARGEST_HALF = 65504.0  # IEEE 754 binary16
+SMALL_WEIGHT = 256  # numbers; below, 32 bits cost nothing
 # The logger by which the exporter lists the operators that it cannot register.
 _OPERATORS = "torch.onnx._internal.exporter._registration"
 
@@ -21,7 +25,7 @@ _OPERATORS = "torch.onnx._internal.exporter._registration"
 class _Probabilities(nn.Module):
     """The network with a softmax over its classes, as it is run."""
 
-    def __init__(self, network: UNet) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
@@ -29,11 +33,21 @@ class _Probabilities(nn.Module):
         return torch.softmax(self.network(image), 1)
 
 
-def to_onnx(network: UNet) -> bytes:
+def to_onnx(network: nn.Module) -> bytes:
     """ONNX bytes: image (1, 1, i, j, k) -> probability (1, classes, i, j, k), any multiple of 16."""
-    model = _Probabilities(network).eval()
-    example = torch.zeros(1, 1, 48, 64, 80)
     lengths = {axis: 16 * torch.export.Dim(f"n{axis}", min=1, max=256) for axis in (2, 3, 4)}
+    return _exported(network, torch.zeros(1, 1, 48, 64, 80), lengths)
+
+
+def classifier_to_onnx(network: nn.Module, side: int) -> bytes:
+    """ONNX bytes: cubes (n, 1, side, side, side) -> probability (n, classes), any n."""
+    return _exported(
+        network, torch.zeros(4, 1, side, side, side), {0: torch.export.Dim("n", min=1, max=4096)}
+    )
+
+
+def _exported(network: nn.Module, example: torch.Tensor, lengths: dict[int, Any]) -> bytes:
+    model = _Probabilities(network).eval()
     with _without_known_noise():
         program = torch.onnx.export(
             model, (example,), dynamo=True, opset_version=18, input_names=["image"],
@@ -41,9 +55,28 @@ def to_onnx(network: UNet) -> bytes:
         )  # fmt: skip
     if program is None:
         raise RuntimeError("the ONNX exporter returned nothing")
-    buffer = io.BytesIO()
-    program.save(buffer)  # type: ignore[arg-type]  # any binary stream works
-    return buffer.getvalue()
+    content: bytes = with_half_weights(program.model_proto).SerializeToString()
+    return content
+
+
+def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Large weights stored in 16 bits and cast back on loading: half the file; arithmetic stays 32 bits."""
+    graph = model.graph
+    casts = []
+    for weight in list(graph.initializer):
+        if weight.data_type != onnx.TensorProto.FLOAT or np.prod(weight.dims) < SMALL_WEIGHT:
+            continue
+        values = onnx.numpy_helper.to_array(weight)
+        if float(np.abs(values).max()) > LARGEST_HALF:
+            raise ValueError(f"{weight.name}: found weights beyond 65504; need weights that 16 bits can hold")
+        stored = onnx.numpy_helper.from_array(values.astype(np.float16), f"{weight.name}_half")
+        casts.append(onnx.helper.make_node("Cast", [stored.name], [weight.name], to=onnx.TensorProto.FLOAT))
+        graph.initializer.remove(weight)
+        graph.initializer.append(stored)
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
 
 
 @contextmanager
@@ -65,13 +98,17 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("torchvision is not installed")
 
 
-def to_safetensors(network: UNet) -> bytes:
-    """The weights alone, float32."""
-    content: bytes = safetensors.torch.save({k: v.contiguous() for k, v in network.state_dict().items()})
+def to_safetensors(network: nn.Module) -> bytes:
+    """The weights alone; floating point in 16 bits."""
+    state = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    content: bytes = safetensors.torch.save(state)
     return content
 
 
-def from_safetensors(network: UNet, content: bytes) -> UNet:
+def from_safetensors(network: nn.Module, content: bytes) -> nn.Module:
     """Put stored weights into a network of the same shape; raises on any difference."""
     network.load_state_dict(safetensors.torch.load(content), strict=True)
     return network

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from torch import nn
 
 from petechia import __version__
 from petechia.lesions.count import CountModel
+from petechia.lesions.find import Calibration
 from petechia.network.card import CARD_VERSION
 from petechia.prepared import prepare
+from petechia.prepared.patches import PATCH_VOXELS
 from petechia.simulate.anatomy import ANATOMY_CLASSES
 from petechia.simulate.dataset import DatasetOptions, write_dataset
 from petechia.simulate.scan import LABELS
+from petechia.simulate.world import World
 from petechia.store.files import write_file
 from petechia.train.choose import choose_count, choose_points, fit_calibration, score_dataset
-from petechia.train.export import from_safetensors, to_onnx
-from petechia.train.model import build_anatomy, build_detector
+from petechia.train.export import classifier_to_onnx, from_safetensors, to_onnx, to_safetensors
+from petechia.train.model import build_anatomy, build_detector, build_second_look
 from petechia.types import DISCLAIMER
 
 
@@ -33,12 +38,23 @@ class Choosing:
     heads: tuple[str, ...]
     scans: int
     seed: int
+    contrasts: tuple[str, ...] = ("swi", "gre")
+    world: World = field(default_factory=World)
 
 
-def finish_model(anatomy: Path, detector: Path, out: Path, choosing: Choosing, facts: dict[str, str]) -> Path:
-    """Write `out`/model; returns it. anatomy, detector: safetensors of the two networks."""
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Safetensors of the three networks."""
+
+    anatomy: Path
+    detector: Path
+    second_look: Path
+
+
+def finish_model(trained: Trained, out: Path, choosing: Choosing, facts: dict[str, str]) -> Path:
+    """Export the networks, choose what is to be chosen, write `out`/model; returns it."""
     folder = out / "model"
-    card = _export(anatomy, detector, folder)
+    card = _export(trained, folder)
     write_file(folder / "card.json", _json(card | _uncalibrated()))
     dataset = out / "choosing"
     if not (dataset / "participants.tsv").exists():
@@ -48,6 +64,7 @@ def finish_model(anatomy: Path, detector: Path, out: Path, choosing: Choosing, f
     points = choose_points(scored, calibration)
     count = choose_count(scored, calibration, points["balanced"])
     card |= {
+        "contrasts": list(choosing.contrasts),
         "calibration": asdict(calibration),
         "operating_points": {name: asdict(point) for name, point in points.items()},
         "count": asdict(count),
@@ -62,33 +79,44 @@ def finish_model(anatomy: Path, detector: Path, out: Path, choosing: Choosing, f
     return folder
 
 
-def _export(anatomy: Path, detector: Path, folder: Path) -> dict[str, object]:
-    """Both networks as ONNX and safetensors; returns the card's fixed part."""
-    networks = {}
-    for name, source, network, classes, spacing in (
-        ("anatomy", anatomy, build_anatomy(), ANATOMY_CLASSES, prepare.ANATOMY_SPACING_MM),
-        ("detector", detector, build_detector(), LABELS, prepare.DETECTOR_SPACING_MM),
-    ):
-        weights = source.read_bytes()
-        onnx = to_onnx(from_safetensors(network, weights))
-        write_file(folder / f"{name}.safetensors", weights)
-        write_file(folder / f"{name}.onnx", onnx)
-        networks[name] = {
-            "file": f"{name}.onnx",
-            "sha256": hashlib.sha256(onnx).hexdigest(),
-            "classes": list(classes),
-            "spacing_mm": spacing,
-            "multiple": prepare.MULTIPLE,
-            "parameters": sum(p.numel() for p in network.parameters()),
-        }
+def _export(trained: Trained, folder: Path) -> dict[str, object]:
+    """All networks as ONNX and safetensors; returns the card's fixed part."""
+    anatomy = _loaded(build_anatomy(), trained.anatomy)
+    detector = _loaded(build_detector(), trained.detector)
+    second = _loaded(build_second_look(), trained.second_look)
+    coarse = {"classes": list(ANATOMY_CLASSES), "spacing_mm": prepare.ANATOMY_SPACING_MM}
+    fine = {"classes": list(LABELS), "spacing_mm": prepare.DETECTOR_SPACING_MM}
+    multiple, cube = {"multiple": prepare.MULTIPLE}, {"multiple": PATCH_VOXELS}
+    networks = {
+        "anatomy": _files(anatomy, to_onnx(anatomy), "anatomy", folder) | coarse | multiple,
+        "detector": _files(detector, to_onnx(detector), "detector", folder) | fine | multiple,
+        "second_look": _files(second, classifier_to_onnx(second, PATCH_VOXELS), "second_look", folder)
+        | fine
+        | cube,
+    }
     return {
         "card_version": CARD_VERSION,
         "name": "default",
         "version": __version__,
         "disclaimer": DISCLAIMER,
         "licence": "Apache-2.0",
-        "inputs": "one SWI or T2*-GRE magnitude volume, iron dark",
+        "inputs": "one SWI or T2*-GRE magnitude volume, iron dark; or a QSM, turned so that iron is dark",
         "networks": networks,
+    }
+
+
+def _loaded(network: nn.Module, weights: Path) -> nn.Module:
+    return from_safetensors(network, weights.read_bytes())
+
+
+def _files(network: nn.Module, onnx: bytes, name: str, folder: Path) -> dict[str, object]:
+    """Write one network's two files; returns what the card says of them."""
+    write_file(folder / f"{name}.safetensors", to_safetensors(network))  # 16 bits, as the ONNX
+    write_file(folder / f"{name}.onnx", onnx)
+    return {
+        "file": f"{name}.onnx",
+        "sha256": hashlib.sha256(onnx).hexdigest(),
+        "parameters": sum(p.numel() for p in network.parameters()),
     }
 
 
@@ -96,17 +124,18 @@ def _uncalibrated() -> dict[str, object]:
     """Every candidate listed under the network's own score: what calibration starts from."""
     every = {"definite": 0.0, "possible": 0.0}
     return {
-        "calibration": {"slope": 1.0, "intercept": 0.0},
+        "calibration": asdict(Calibration()),
         "operating_points": {"balanced": every, "screening": every},
         "count": asdict(CountModel()),
+        "contrasts": ["swi", "gre", "qsm"],
     }
 
 
 def _dataset_options(choosing: Choosing) -> DatasetOptions:
     return DatasetOptions(
         n=choosing.scans, seed=choosing.seed + 777, anatomy=choosing.anatomy,
-        heads=choosing.heads if choosing.anatomy else (), contrasts=("swi", "swi", "gre", "gre"),
-        alternate=True, parts=False, lesion_free_fraction=0.25,
+        heads=choosing.heads if choosing.anatomy else (), contrasts=choosing.contrasts,
+        alternate=True, parts=False, lesion_free_fraction=0.25, world=choosing.world,
     )  # fmt: skip
 
 

@@ -10,17 +10,54 @@ from scipy import ndimage
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.train.data import Example
 from petechia.train.model import UNet
+from petechia.types import FloatArray
 
 FALSE_FROM = 0.5  # microbleed probability at which a mistake is worth learning from
 GUARD_VOXELS = 5  # 4 mm around every planted microbleed: its own halo is not a mistake
 
 
+NEAR_VOXELS = 2  # a peak this close to a planted microbleed found it
+PROPOSE_FROM = 0.03  # microbleed probability at which a place gets a second look
+
+
 @torch.no_grad()
-def false_alarms(network: UNet, example: Example, device: torch.device) -> NDArray[np.intp]:
-    """Peaks (n, 3) of the microbleed score outside any planted microbleed, visible or not."""
+def cmb_score(network: UNet, example: Example, device: torch.device) -> FloatArray:
+    """The detector's microbleed probability (i, j, k) over a whole example."""
     network.eval()
     image = torch.from_numpy(example.image.astype(np.float32)).to(device)[None, None]
-    score = torch.softmax(network(image), 1)[0, LABELS.index("cmb")].cpu().numpy()  # (i, j, k)
+    score: FloatArray = torch.softmax(network(image), 1)[0, LABELS.index("cmb")].cpu().numpy()
+    return score
+
+
+def proposals(score: FloatArray, example: Example) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Peaks (n, 3) of the score, and what each is (n,), by the labels within NEAR_VOXELS.
+
+    Peaks at a lesion too faint for any reader are left out.
+    Planted microbleeds that the detector missed are added: the second look must know them as well.
+    """
+    peaks = np.argwhere((score >= PROPOSE_FROM) & (score == ndimage.maximum_filter(score, size=5)))
+    islands, count = ndimage.label(example.labels == LABELS.index("cmb"))
+    planted = np.rint(ndimage.center_of_mass(islands > 0, islands, range(1, count + 1))).astype(np.intp)
+    places = np.concatenate([peaks, planted.reshape(-1, 3)])
+    kinds = np.array([_kind_near(example.labels, place) for place in places], dtype=np.intp).reshape(-1)
+    known = kinds != IGNORE
+    return places[known], kinds[known]
+
+
+def _kind_near(labels: NDArray[np.uint8], place: NDArray[np.intp]) -> int:
+    """The label that a peak stands for: microbleed where one is near, else the commonest thing, else none."""
+    box = tuple(slice(max(int(c) - NEAR_VOXELS, 0), int(c) + NEAR_VOXELS + 1) for c in place)
+    near = labels[box]
+    if (near == LABELS.index("cmb")).any():
+        return LABELS.index("cmb")
+    if (near == IGNORE).any():
+        return IGNORE
+    counts = np.bincount(near[near < len(LABELS)], minlength=len(LABELS))
+    return int(counts[1:].argmax()) + 1 if counts[1:].any() else 0
+
+
+def false_alarms(score: FloatArray, example: Example) -> NDArray[np.intp]:
+    """Peaks (n, 3) of the microbleed score outside any planted microbleed, visible or not."""
     planted = (example.labels == LABELS.index("cmb")) | (example.labels == IGNORE)
     allowed = ~ndimage.binary_dilation(planted, iterations=GUARD_VOXELS)
     peaks = (score >= FALSE_FROM) & (score == ndimage.maximum_filter(score, size=5)) & allowed

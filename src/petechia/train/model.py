@@ -7,6 +7,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+NEW_CLASS_LOGIT = -4.0  # of a class that the weights started from do not know
+
 
 class Block(nn.Sequential):
     """Two 3x3x3 convolutions with batch norm and leaky ReLU. (b, c_in, i, j, k) -> (b, c_out, i, j, k)."""
@@ -57,6 +59,46 @@ class UNet(nn.Module):
         return unfold(self.head(x), self.stem)
 
 
+class SecondLook(nn.Module):
+    """A small classifier of cubes at full resolution: what a candidate is, one by one.
+
+    Dou 2016 (IEEE TMI 35:1182-1195) screens first and discriminates the candidates after; so do we.
+    """
+
+    def __init__(self, classes: int, widths: tuple[int, ...], leak: float) -> None:
+        super().__init__()
+        channels = 1
+        self.levels = nn.ModuleList()
+        for width in widths:
+            self.levels.append(Block(channels, width, leak))
+            channels = width
+        self.pool = nn.MaxPool3d(2)
+        self.head = nn.Linear(2 * channels, classes)
+
+    def forward(self, cubes: torch.Tensor) -> torch.Tensor:
+        """cubes (b, 1, n, n, n) -> logits (b, classes)."""
+        x = cubes
+        for level, block in enumerate(self.levels):
+            x = block(x if level == 0 else self.pool(x))  # (b, width, n', n', n')
+        side = x.shape[-1]
+        low, high = side // 2 - 1, side // 2 + 1
+        centre = x[..., low:high, low:high, low:high].mean((2, 3, 4))  # what it is
+        around = x.mean((2, 3, 4))  # and where it lies
+        logits: torch.Tensor = self.head(torch.cat([centre, around], 1))
+        return logits
+
+
+def start_from(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Load weights, also those of a network that knew fewer classes: a new one starts as unlikely."""
+    for name, low in (("head.weight", 0.0), ("head.bias", NEW_CLASS_LOGIT)):
+        wanted, given = network.state_dict()[name], weights[name]
+        extra = given.new_full(
+            (len(wanted) - len(given), *given.shape[1:]), low
+        )  # class is the slowest index
+        weights = weights | {name: torch.cat([given, extra])}
+    network.load_state_dict(weights)
+
+
 def fold(x: torch.Tensor, s: int) -> torch.Tensor:
     """Space to depth: (b, c, i, j, k) -> (b, c s^3, i/s, j/s, k/s)."""
     if s == 1:
@@ -77,8 +119,13 @@ def unfold(x: torch.Tensor, s: int) -> torch.Tensor:
 
 
 def build_detector() -> UNet:
-    """Six classes at 0.8 mm, working on 1.6 mm cells; sees about 50 mm around each."""
-    return UNet(classes=6, widths=(24, 48, 96), stem=2, leak=0.05)
+    """Seven classes at 0.8 mm, working on 1.6 mm cells; sees about 50 mm around each."""
+    return UNet(classes=7, widths=(24, 48, 96), stem=2, leak=0.05)
+
+
+def build_second_look() -> SecondLook:
+    """The detector's classes, for one candidate at 0.8 mm."""
+    return SecondLook(classes=7, widths=(12, 32, 64), leak=0.05)
 
 
 def build_anatomy() -> UNet:

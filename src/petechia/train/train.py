@@ -12,7 +12,8 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,27 +21,31 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
+from torch import nn
 
 from petechia.errors import UsageError
 from petechia.network.card import load_card
+from petechia.prepared.patches import PATCH_VOXELS, cubes
 from petechia.simulate.anatomy import HeadLabels, load_head
 from petechia.simulate.phantom import procedural_head
-from petechia.simulate.scan import IGNORE
+from petechia.simulate.scan import IGNORE, LABELS
+from petechia.simulate.world import World
 from petechia.store.files import write_file
 from petechia.train import data
 from petechia.train.data import HARD_PATCHES, Example, PatchOptions
-from petechia.train.export import from_safetensors
-from petechia.train.finish import Choosing, finish_model
-from petechia.train.mine import false_alarms
-from petechia.train.model import UNet, build_anatomy, build_detector
+from petechia.train.finish import Choosing, Trained, finish_model
+from petechia.train.mine import cmb_score, false_alarms, proposals
+from petechia.train.model import build_anatomy, build_detector, build_second_look, start_from
 
 Report = Callable[[str], None]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # logits, target -> scalar
 
 TRAINING_HEADS = tuple(f"head_{n:02d}" for n in range(1, 13))  # never one of the heads that choose or report
-CLASS_WEIGHTS = (1.0, 15.0, 10.0, 1.0, 2.0, 1.0)  # background, cmb, calcification, iron, vessel, interface
-HARD_CLASS_WEIGHTS = (1.0, 4.0, 4.0, 2.0, 1.0, 1.0)  # in the second phase, nearer to how often they occur
+CLASS_WEIGHTS = (1.0, 15.0, 10.0, 1.0, 2.0, 1.0, 4.0)  # in the order of simulate.scan.LABELS
+HARD_CLASS_WEIGHTS = (1.0, 4.0, 4.0, 2.0, 1.0, 1.0, 2.0)  # in the second phase, nearer to their frequency
 DICE_CLASSES = (1, 2)  # the small ones: overlap counts them as much as the large
 SAVE_EVERY_S = 120.0
+_BUILDERS = {"anatomy": build_anatomy, "detector": build_detector, "second_look": build_second_look}
 _PATHS = ("out", "anatomy", "start_from")  # of this machine: not for the card
 
 
@@ -55,6 +60,8 @@ class TrainSettings:
     hard_steps: int = 900  # of its second, around its own false alarms
     hard_rate: float = 7e-4
     anatomy_steps: int = 480  # whole heads are few and large: each step sees a whole scan
+    second_steps: int = 900  # of the second look
+    second_batch: int = 64  # candidates
     batch: int = 10  # detector patches; the anatomy network takes one head at a time
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
@@ -63,6 +70,8 @@ class TrainSettings:
     seed: int = 0
     device: str = "cpu"
     heads: tuple[str, ...] = TRAINING_HEADS
+    contrasts: tuple[str, ...] = ("swi", "gre")  # each head is acquired in all of them
+    world: World = field(default_factory=World)
     choosing_heads: tuple[str, ...] = ("head_13", "head_14")  # calibration and operating points
     choosing_scans: int = 32
 
@@ -74,7 +83,7 @@ class Phase:
     name: str  # of its checkpoint and weights
     steps: int
     learning_rate: float
-    class_weights: tuple[float, ...] | None  # None: the anatomy network's plain loss
+    loss: Loss
     start: Path | None = None  # weights to begin from
 
 
@@ -85,21 +94,27 @@ def train(settings: TrainSettings, report: Report) -> Path:
     """
     origin = started_from(settings)  # first: a wrong folder must not cost an hour of simulation
     examples = ensure_examples(settings, report)
+    learned_from = len(examples)  # all that the cache holds
     anatomy = train_anatomy(examples, settings, report)
     detector = train_detector(examples, settings, report)
+    second = train_second_look(examples, detector, settings, report)
     del examples
-    choosing = Choosing(settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed)
+    choosing = Choosing(
+        settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed, settings.contrasts,
+        settings.world,
+    )  # fmt: skip
     facts = {name: str(value) for name, value in asdict(settings).items() if name not in _PATHS}
+    facts["examples"] = str(learned_from)
     if origin:
         facts["started_from"] = origin
-    return finish_model(anatomy, detector, settings.out, choosing, facts)
+    return finish_model(Trained(anatomy, detector, second), settings.out, choosing, facts)
 
 
 def train_anatomy(examples: list[Example], settings: TrainSettings, report: Report) -> Path:
     """Whole heads, one at a time; returns the weights."""
     rng = np.random.default_rng([settings.seed, 10])
     start = _start_weights(settings, "anatomy")
-    phase = Phase("anatomy", settings.anatomy_steps, settings.learning_rate, None, start)
+    phase = Phase("anatomy", settings.anatomy_steps, settings.learning_rate, segmentation_loss, start)
     batches = (data.whole_head(examples[int(rng.integers(len(examples)))], rng) for _ in itertools.count())
     return run_phase(build_anatomy, phase, batches, settings, report)
 
@@ -108,7 +123,8 @@ def train_detector(examples: list[Example], settings: TrainSettings, report: Rep
     """First what a lesion looks like, then, around its own false alarms, what is none."""
     rng = np.random.default_rng([settings.seed, 11])
     start = _start_weights(settings, "detector")
-    first = Phase("detector-first", settings.steps, settings.learning_rate, CLASS_WEIGHTS, start)
+    loss = partial(segmentation_loss, class_weights=CLASS_WEIGHTS)
+    first = Phase("detector-first", settings.steps, settings.learning_rate, loss, start)
     options = PatchOptions()
     sources = [data.to_source(example, options, rng) for example in examples]
     batches = data.patches(sources, settings.batch, options, rng)
@@ -118,12 +134,34 @@ def train_detector(examples: list[Example], settings: TrainSettings, report: Rep
     network.load_state_dict(safetensors.torch.load_file(weights))
     sources = []
     for example in examples:
-        hard = false_alarms(network, example, device)
+        hard = false_alarms(cmb_score(network, example, device), example)
         sources.append(data.to_source(example, HARD_PATCHES, rng, hard))
         report(f"{example.name}: {len(hard)} false alarms to learn from")
-    second = Phase("detector", settings.hard_steps, settings.hard_rate, HARD_CLASS_WEIGHTS, weights)
+    loss = partial(segmentation_loss, class_weights=HARD_CLASS_WEIGHTS)
+    second = Phase("detector", settings.hard_steps, settings.hard_rate, loss, weights)
     batches = data.patches(sources, settings.batch, HARD_PATCHES, rng)
     return run_phase(build_detector, second, batches, settings, report)
+
+
+def train_second_look(
+    examples: list[Example], detector: Path, settings: TrainSettings, report: Report
+) -> Path:
+    """A classifier of what the detector proposes: every planted microbleed, and everything taken for one."""
+    rng = np.random.default_rng([settings.seed, 12])
+    device = torch.device(settings.device)
+    network = build_detector().to(device)
+    network.load_state_dict(safetensors.torch.load_file(detector))
+    images, kinds = [], []
+    for example in examples:
+        places, kind = proposals(cmb_score(network, example, device), example)
+        images.append(cubes(example.image, places, PATCH_VOXELS + 2 * data.JITTER_VOXELS).astype(np.float16))
+        kinds.append(kind)
+    every, kind = np.concatenate(images), np.concatenate(kinds)
+    report(f"second look: {len(kind)} candidates, {int((kind == LABELS.index('cmb')).sum())} microbleeds")
+    start = _start_weights(settings, "second_look")
+    phase = Phase("second_look", settings.second_steps, settings.learning_rate, F.cross_entropy, start)
+    batches = data.candidate_batches(every, kind, settings.second_batch, rng)
+    return run_phase(build_second_look, phase, batches, settings, report)
 
 
 def started_from(settings: TrainSettings) -> str:
@@ -134,21 +172,24 @@ def started_from(settings: TrainSettings) -> str:
     """
     if settings.start_from is None:
         return ""
-    for network, build in (("anatomy", build_anatomy), ("detector", build_detector)):
-        path = settings.start_from / f"{network}.safetensors"
+    for name, build in _BUILDERS.items():
+        path = settings.start_from / f"{name}.safetensors"
+        if name == "second_look" and not path.is_file():
+            continue  # a model may have none; it is trained from nothing then
         if not path.is_file():
             raise _no_start(path, "no such file")
         try:
-            from_safetensors(build(), path.read_bytes())
+            start_from(build(), safetensors.torch.load_file(path))
         except (SafetensorError, RuntimeError) as error:
-            raise _no_start(path, f"no weights of the {network} network") from error
+            raise _no_start(path, f"no weights of the {name} network") from error
     card = load_card(str(settings.start_from.resolve()))  # absolute, so never the name of a shipped model
     return f"{card.name} {card.version} {card.detector.sha256[:12]}"
 
 
 def _start_weights(settings: TrainSettings, network: str) -> Path | None:
     """The weights that a network's first phase begins from; None: drawn at random."""
-    return settings.start_from / f"{network}.safetensors" if settings.start_from else None
+    path = settings.start_from / f"{network}.safetensors" if settings.start_from else None
+    return path if path and path.is_file() else None
 
 
 def _no_start(path: Path, found: str) -> UsageError:
@@ -159,7 +200,7 @@ def _no_start(path: Path, found: str) -> UsageError:
 
 
 def run_phase(
-    build: Callable[[], UNet],
+    build: Callable[[], nn.Module],
     phase: Phase,
     batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
     settings: TrainSettings,
@@ -170,7 +211,7 @@ def run_phase(
     device = torch.device(settings.device)
     network, averaged = build().to(device), build().to(device)
     if phase.start:
-        network.load_state_dict(safetensors.torch.load_file(phase.start))
+        start_from(network, safetensors.torch.load_file(phase.start))
     averaged.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(
         network.parameters(), phase.learning_rate, weight_decay=settings.weight_decay
@@ -180,11 +221,11 @@ def run_phase(
     started = saved = time.monotonic()
     running = 0.0
     for step in range(first, phase.steps):
-        image, target = next(batches)  # (b, 1, i, j, k), (b, i, j, k)
+        image, target = next(batches)  # (b, 1, i, j, k), (b, i, j, k) or (b,)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step / phase.steps, phase.learning_rate)
         network.train()
-        loss = segmentation_loss(network(image.to(device)), target.to(device), phase.class_weights)
+        loss = phase.loss(network(image.to(device)), target.to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -208,16 +249,17 @@ def run_phase(
 def ensure_examples(settings: TrainSettings, report: Report) -> list[Example]:
     """Simulate the training scans that the cache lacks, then load them all."""
     folder = settings.out / "examples"
-    for pair in range(settings.scans // 2):
-        seed = 1_000_000 * settings.seed + pair
-        name = settings.heads[pair % len(settings.heads)] if settings.anatomy else "procedural"
-        if all((folder / f"{name}_{seed}_{contrast}.npz").exists() for contrast in ("swi", "gre")):
+    each = len(settings.contrasts)
+    for number in range(-(-settings.scans // each)):
+        seed = 1_000_000 * settings.seed + number
+        name = settings.heads[number % len(settings.heads)] if settings.anatomy else "procedural"
+        if all((folder / f"{name}_{seed}_{contrast}.npz").exists() for contrast in settings.contrasts):
             continue
-        for example in data.make_examples(
-            training_head(name, seed, settings), seed, torch.device(settings.device)
-        ):
+        head = training_head(name, seed, settings)
+        device = torch.device(settings.device)
+        for example in data.make_examples(head, seed, settings.contrasts, settings.world, device):
             data.save(example, folder)
-        report(f"simulated {2 * pair + 2}/{settings.scans} scans")
+        report(f"simulated {each * (number + 1)}/{settings.scans} scans")
     return [data.load(path) for path in sorted(folder.glob("*.npz"))]
 
 
@@ -235,7 +277,7 @@ def training_head(name: str, seed: int, settings: TrainSettings) -> HeadLabels:
 
 
 def segmentation_loss(
-    logits: torch.Tensor, target: torch.Tensor, class_weights: tuple[float, ...] | None
+    logits: torch.Tensor, target: torch.Tensor, class_weights: tuple[float, ...] | None = None
 ) -> torch.Tensor:
     """Weighted cross-entropy over all classes plus Dice. logits (b, c, i, j, k), target (b, i, j, k).
 
@@ -262,7 +304,7 @@ def learning_rate(done: float, highest: float) -> float:
 
 
 @torch.no_grad()
-def average_into(averaged: UNet, network: UNet, keep: float) -> None:
+def average_into(averaged: nn.Module, network: nn.Module, keep: float) -> None:
     """averaged <- keep x averaged + (1 - keep) x network, batch statistics included."""
     for mean, now in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
         if mean.is_floating_point():
@@ -272,7 +314,7 @@ def average_into(averaged: UNet, network: UNet, keep: float) -> None:
 
 
 def save_checkpoint(
-    path: Path, step: int, network: UNet, averaged: UNet, optimiser: torch.optim.Optimizer
+    path: Path, step: int, network: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
     """Everything a later start needs, as tensors only."""
     tensors = {"step": torch.tensor(step)}
@@ -284,7 +326,7 @@ def save_checkpoint(
 
 
 def resume(
-    path: Path, network: UNet, averaged: UNet, optimiser: torch.optim.Optimizer, report: Report
+    path: Path, network: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer, report: Report
 ) -> int:
     """Take up a checkpoint where there is one; returns the step to go on from."""
     if not path.exists():

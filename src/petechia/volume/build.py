@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from petechia import geometry
-from petechia.types import DetectSettings, Series, Volume
+from petechia.types import DetectSettings, Finding, Series, Volume
 from petechia.volume.orient import place
 from petechia.volume.scale import scale
+from petechia.volume.susceptibility import turn_map
 
 
 def build(series: Series, settings: DetectSettings) -> Volume:
     """One scan in RAS+ mm, on the file's own grid and axis order; voxels float32, finite, read-only.
 
-    Uses settings.assume_ras and settings.invert. Geometry follows the table in volume.orient, numbers the
-    rules of volume.scale.
-    Raises Refusal: no-orientation, left-right-conflict, affine, voxel-size, sheared, scaling, nan.
+    Uses settings.assume_ras, settings.invert and settings.qsm. Geometry follows the table in volume.orient,
+    numbers the rules of volume.scale; a susceptibility map is turned (volume.susceptibility).
+    Raises Refusal: no-orientation, left-right-conflict, affine, voxel-size, sheared, scaling, nan, not-a-map.
     """
     placement = place(series, settings.assume_ras)
     intensity = scale(series, geometry.spacing_mm(placement.affine_ras), settings.invert)
-    intensity.voxels.setflags(write=False)
+    voxels = intensity.voxels
+    turned: tuple[Finding, ...] = ()
+    if settings.qsm or series.protocol.contrast == "qsm":
+        voxels, turned = turn_map(voxels, series.path)
+    voxels.setflags(write=False)
     return Volume(
         name=series.name,
         path=series.path,
         sha256=series.sha256,
-        voxels=intensity.voxels,
+        voxels=voxels,
         affine_ras=placement.affine_ras,
         sides_known=placement.sides_known,
-        protocol=series.protocol,
+        protocol=replace(series.protocol, contrast="qsm") if turned else series.protocol,
         excluded=intensity.excluded,
-        findings=series.findings + placement.findings + intensity.findings,
+        findings=series.findings + placement.findings + intensity.findings + turned,
     )

@@ -156,7 +156,10 @@ def _inverted(head: Head) -> Finding | None:
         return None
     if _is_susceptibility_map(centre, air):
         return _refuse(
-            "inverted", "values on both sides of the air's, as in a QSM", "dark air and dark bleeds", offer
+            "inverted",
+            "values on both sides of the air's, as in a QSM",
+            "dark air and dark bleeds",
+            "Give the SWI or T2* magnitude itself, or use --qsm for a susceptibility map.",
         )
     # an SWI made zero-mean within a mask, or a QSM made so: the veins can tell, once the brain is known
     return _warn(

@@ -10,7 +10,7 @@ import pytest
 
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.count import CountModel, count_distribution, count_interval_90
-from petechia.lesions.find import Calibration, OperatingPoint, calibrate, find_candidates, logit
+from petechia.lesions.find import Calibration, OperatingPoint, calibrate, find_candidates, logit, weigh
 from petechia.lesions.measure import measure_all
 from petechia.lesions.place import learn_places
 from petechia.types import LesionClass, Region, ScoreMap, Side, Volume
@@ -56,7 +56,9 @@ def _anatomy(n: int = 14) -> ScoreMap:
 def _read(scores: ScoreMap, volume: Volume, point: OperatingPoint = POINT):
     anatomy = _anatomy()
     places = learn_places(anatomy, anatomy.probability[0] < 0.5, volume.sides_known)
-    return measure_all(find_candidates(scores, Calibration()), point, scores, volume, places)
+    found = find_candidates(scores)
+    weighed = weigh(found, np.full(len(found), 0.5), Calibration())
+    return measure_all(weighed, point, scores, volume, places)
 
 
 def test_one_dot_is_found_where_it_lies_and_as_large_as_it_is() -> None:
@@ -226,9 +228,18 @@ def test_the_logit_is_its_table_and_finite_at_the_ends() -> None:
     assert ends == pytest.approx([-13.8155095579, 13.8155095579], abs=1e-6)  # ln(1e6 - 1)
 
 
-def test_calibration_is_a_sigmoid_of_a_line_in_the_logit() -> None:
-    """With odds o = p / (1 - p): new odds = e^intercept x o^slope."""
-    peaks = np.array([[0.1, 0.5], [0.8, 0.95]])
-    odds = np.exp(-0.7) * (peaks / (1 - peaks)) ** 1.6
-    assert calibrate(peaks, Calibration(1.6, -0.7)) == pytest.approx(odds / (1 + odds))
-    assert calibrate(peaks, Calibration()) == pytest.approx(peaks)
+def test_calibration_multiplies_the_odds_of_both_networks() -> None:
+    """With odds o = p / (1 - p): new odds = e^intercept x o1^slope x o2^second slope."""
+    scores = np.array([[0.1, 0.5], [0.8, 0.95], [0.3, 0.02]])
+    odds = scores / (1 - scores)
+    joint = np.exp(-0.7) * odds[:, 0] ** 1.6 * odds[:, 1] ** 0.4
+    assert calibrate(scores, Calibration(1.6, 0.4, -0.7)) == pytest.approx(joint / (1 + joint))
+    assert calibrate(scores, Calibration()) == pytest.approx(scores[:, 0])
+
+
+def test_the_second_look_can_turn_the_order_of_candidates() -> None:
+    found = find_candidates(_scores(("cmb", (8, 20, 20), 0.9, 1.2), ("cmb", (30, 20, 20), 0.4, 1.2)))
+    assert [candidate.at.tolist() for candidate in found] == [[8, 20, 20], [30, 20, 20]]
+    weighed = weigh(found, np.array([0.05, 0.95]), Calibration(0.5, 1.0, 0.0))
+    assert [candidate.at[0] for candidate in weighed] == [30, 8]
+    assert weighed[0].second == pytest.approx(0.95)

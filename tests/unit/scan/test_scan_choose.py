@@ -163,7 +163,7 @@ def test_bids_names_that_are_read(file: str, folder: str, session: str, tmp_path
         "sub-01_minIP",
         "sub-01_acq-minIP_T2starw",
         "sub-01_rec-MinIP_swi",
-        "sub-01_Chimap",
+        "sub-01_part-phase_Chimap",
         "sub-01_T1w",
         "sub-01_bold",
     ],
@@ -172,6 +172,17 @@ def test_bids_names_that_are_not_read(file: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="_T2starw") as caught:
         find_scans(dataset(tmp_path, f"sub-01/anat/{file}.nii.gz"))
     assert caught.value.code == "no-scan"
+
+
+def test_a_susceptibility_map_is_read_where_nothing_else_can_be(tmp_path: Path) -> None:
+    root = dataset(
+        tmp_path,
+        "sub-01/anat/sub-01_Chimap.nii.gz",
+        "sub-01/anat/sub-01_part-phase_T2starw.nii.gz",
+        "sub-02/anat/sub-02_Chimap.nii.gz",
+        "sub-02/anat/sub-02_T2starw.nii.gz",
+    )
+    assert [scan.path.name for scan in find_scans(root)] == ["sub-01_Chimap.nii.gz", "sub-02_T2starw.nii.gz"]
 
 
 def test_bids_magnitude_counts_where_there_is_no_swi(tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from petechia.simulate.head import HeadModel
+from petechia.simulate.factors import names
+from petechia.simulate.head import HeadModel, HeadOptions
 from petechia.simulate.maps import Maps
+from petechia.simulate.plan import ScanPlan
 from petechia.simulate.plant import Planted
 from petechia.simulate.protocol import ScanProtocol
 from petechia.simulate.stamp import Ellipsoid, FineGrid, ellipsoid_coverage
+from petechia.simulate.weighting import Weighting
 from petechia.types import Region, Side
 
 SIDE_MM = 48
@@ -33,6 +36,7 @@ def block(*planted: Planted, fine: int = 96, r2star: float = 20.0) -> HeadModel:
         chi[box] += item.chi_ppm * torch.from_numpy(share)
     return HeadModel(
         name="block",
+        options=HeadOptions(),
         grid=grid,
         maps=Maps(chi, torch.full(grid.shape, r2star), torch.ones(grid.shape)),
         macro_chi_ppm=None,
@@ -41,16 +45,17 @@ def block(*planted: Planted, fine: int = 96, r2star: float = 20.0) -> HeadModel:
         regions=np.ones((SIDE_MM,) * 3, np.uint8),
         vein_share=torch.zeros(grid.shape),
         iron_share=torch.zeros(grid.shape),
+        haemorrhage_share=torch.zeros(grid.shape),
+        metal_share=torch.zeros(grid.shape),
         planted=planted,
         block_to_ras=np.eye(4),
     )
 
 
-def protocol(**changes: object) -> ScanProtocol:
-    """A quiet, plain 3D scan at 3 T, TE 20 ms, 1 mm."""
+def plan(**changes: object) -> ScanPlan:
+    """A quiet, plain 3D scan at 3 T, TE 20 ms, 1 mm; changes of its protocol or its weighting by name."""
     facts: dict[str, object] = {
-        "contrast": "gre", "field_strength_t": 3.0, "echo_times_s": (0.02,), "voxel_mm": (1.0, 1.0, 1.0),
-        "readout": "3d", "slice_gap": 0.0, "tilt_deg": (0.0, 0.0), "snr": 1e6, "k_window": 0.0,
-        "interpolation": 1.0, "highpass_fraction": 0.25, "mask_power": 4, "phase_sign": 1, "shading": 0.0,
+        "contrast": "gre", "readout": "3d", "voxel_mm": (1.0, 1.0, 1.0), "snr": 1e6, "k_window": 0.0,
     }  # fmt: skip
-    return ScanProtocol(**(facts | changes))  # type: ignore[arg-type]
+    weighting = {name: changes.pop(name) for name in names(Weighting) if name in changes}
+    return ScanPlan(ScanProtocol(**(facts | changes)), Weighting(**weighting))  # type: ignore[arg-type]

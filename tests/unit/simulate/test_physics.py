@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from bodies import ball, block, protocol
+from bodies import ball, block, plan
 
 from petechia.simulate import qsm, swi
 from petechia.simulate.acquire import GAMMA_HZ_PER_T, acquire, gradient_echo
@@ -92,7 +92,7 @@ def test_a_linear_field_dephases_a_voxel_by_the_sinc() -> None:
 
 
 def _dark_volume(**changes: object) -> float:
-    scan = simulate_scan(block(ball(1.2)), protocol(**changes), seed=1)
+    scan = simulate_scan(block(ball(1.2)), plan(**changes), seed=1)
     level = np.median(scan.image)
     return float((scan.image < 0.7 * level).sum()) * abs(float(np.linalg.det(scan.affine_ras[:3, :3])))
 
@@ -110,39 +110,93 @@ def test_blooming_grows_with_field_strength() -> None:
 def test_blood_and_calcium_turn_phase_and_susceptibility_opposite_ways() -> None:
     scan = simulate_scan(
         block(ball(1.0, 2.0, (15.0, 24.0, 24.0)), ball(-1.0, 2.0, (33.0, 24.0, 24.0))),
-        protocol(echo_times_s=(0.008,)),
+        plan(echo_times_s=(0.008,)),
         seed=1,
     )
     # On the axis along B0 just outside a paramagnetic sphere the field is raised (3 cos^2 - 1 = 2).
-    bleed, calcium = scan.phase[15, 24, 27], scan.phase[33, 24, 27]
+    bleed, calcium = scan.parts.phase[15, 24, 27], scan.parts.phase[33, 24, 27]
     assert bleed > 0.2
     assert calcium < -0.2
-    mask = torch.ones(scan.phase.shape, dtype=torch.bool)
+    mask = torch.ones(scan.parts.phase.shape, dtype=torch.bool)
     mask[:2], mask[-2:], mask[:, :2], mask[:, -2:], mask[..., :2], mask[..., -2:] = (False,) * 6
     facts = qsm.FieldFacts(3.0, 0.008, (0.0, 0.0, 1.0))
-    chi = qsm.susceptibility(torch.from_numpy(scan.phase), mask, (1.0, 1.0, 1.0), facts)
+    chi = qsm.susceptibility(torch.from_numpy(scan.parts.phase), mask, (1.0, 1.0, 1.0), facts)
     assert 0.4 < float(chi[14:17, 23:26, 23:26].mean()) < 1.3
     assert -1.3 < float(chi[32:35, 23:26, 23:26].mean()) < -0.4
 
 
 def test_phase_sign_follows_the_vendor_and_swi_does_not() -> None:
     head = block(ball(0.4))
-    right = simulate_scan(head, protocol(contrast="swi"), seed=1)
-    left = simulate_scan(head, protocol(contrast="swi", phase_sign=-1), seed=1)
-    assert np.allclose(right.phase, -left.phase, atol=1e-5)
+    right = simulate_scan(head, plan(contrast="swi"), seed=1)
+    left = simulate_scan(head, plan(contrast="swi", phase_sign=-1), seed=1)
+    assert np.allclose(right.parts.phase, -left.parts.phase, atol=1e-5)
     assert np.array_equal(right.image, left.image)
 
 
 def test_the_phase_mask_is_linear_on_the_paramagnetic_side_only() -> None:
     phase = torch.tensor([-np.pi, -1.0, 0.0, np.pi / 4, np.pi / 2, np.pi])
-    assert torch.allclose(swi.phase_mask(phase, 1), torch.tensor([1.0, 1.0, 1.0, 0.75, 0.5, 0.0]), atol=1e-6)
-    assert torch.allclose(swi.phase_mask(-phase, -1), swi.phase_mask(phase, 1))
+    assert torch.allclose(swi.phase_mask(phase), torch.tensor([1.0, 1.0, 1.0, 0.75, 0.5, 0.0]), atol=1e-6)
+    assert torch.allclose(
+        swi.phase_mask(phase, np.pi / 2), torch.tensor([1.0, 1.0, 1.0, 0.5, 0.0, 0.0]), atol=1e-6
+    )
+
+
+def test_a_mask_of_the_wrong_hand_leaves_the_vein_bright() -> None:
+    head = block(ball(0.35, 1.2))
+    right = simulate_scan(head, plan(contrast="swi"), seed=1).image
+    wrong = simulate_scan(head, plan(contrast="swi", wrong_handed=True), seed=1).image
+    assert wrong[24, 24, 24] > right[24, 24, 24]
+
+
+@pytest.mark.parametrize(("inversion", "strength"), [("thresholded", 0.2), ("tikhonov", 0.1)])
+def test_the_inversion_is_what_its_paper_says(inversion: str, strength: float) -> None:
+    kernel = torch.tensor([0.0, 1 / 3, 0.1, -0.1, -2 / 3])
+    inverse = qsm.inverse_kernel(kernel.reshape(5, 1, 1), qsm.QsmOptions(8.0, inversion, strength)).reshape(
+        -1
+    )
+    if inversion == "tikhonov":
+        expected = [0.0, (1 / 3) / (1 / 9 + 0.01), 0.1 / 0.02, -0.1 / 0.02, (-2 / 3) / (4 / 9 + 0.01)]
+    else:
+        expected = [0.0, 3.0, 5.0, -5.0, -1.5]
+    assert torch.allclose(inverse, torch.tensor(expected), atol=1e-5)
+
+
+def test_a_qsm_shows_blood_above_zero_and_calcium_below_and_nothing_outside() -> None:
+    head = block(ball(1.0, 2.0, (15.0, 24.0, 24.0)), ball(-1.0, 2.0, (33.0, 24.0, 24.0)))
+    head.regions[:3], head.regions[-3:] = 0, 0
+    scan = simulate_scan(head, plan(contrast="qsm", echo_times_s=(0.008,), sphere_mm=5.0), seed=1)
+    assert scan.image[14:17, 23:26, 23:26].mean() > 0.3
+    assert scan.image[32:35, 23:26, 23:26].mean() < -0.3
+    assert not scan.image[:3].any()
+    bleed, calcium = scan.lesions
+    assert bleed.cnr > 3 > -3 > calcium.cnr
+
+
+def test_a_field_of_view_that_covers_half_the_head_keeps_positions() -> None:
+    head = block(ball(1.0, 2.0, (24.0, 24.0, 36.0)))
+    whole = simulate_scan(head, plan(), seed=1)
+    half = simulate_scan(head, plan(coverage=(0.5, 1.0)), seed=1)
+    assert half.image.shape[2] == whole.image.shape[2] // 2
+    assert np.allclose(half.affine_ras @ [0, 0, 0, 1], whole.affine_ras @ [0, 0, 24, 1])
+    assert np.array_equal(half.labels, whole.labels[:, :, 24:])
+    lost = simulate_scan(head, plan(coverage=(0.0, 0.5)), seed=1)
+    assert lost.lesions[0].cnr == pytest.approx(0.0, abs=1.0)
+
+
+def test_several_echoes_are_combined_as_asked() -> None:
+    head = block(r2star=30.0)
+    times = (0.01, 0.03)
+    mean = simulate_scan(head, plan(echo_times_s=times), seed=1).parts.magnitude[24, 24, 24]
+    squares = simulate_scan(head, plan(echo_times_s=times, echo_combination="squares"), seed=1)
+    each = np.exp(-30.0 * np.array(times))
+    assert mean == pytest.approx(each.mean(), rel=1e-3)
+    assert squares.parts.magnitude[24, 24, 24] == pytest.approx(np.sqrt((each**2).mean()), rel=1e-3)
 
 
 def test_swi_darkens_a_vein_more_than_magnitude_does() -> None:
     head = block(ball(0.35, 1.2))
-    magnitude = simulate_scan(head, protocol(), seed=1)
-    weighted = simulate_scan(head, protocol(contrast="swi"), seed=1)
+    magnitude = simulate_scan(head, plan(), seed=1)
+    weighted = simulate_scan(head, plan(contrast="swi"), seed=1)
     assert weighted.image.min() / np.median(weighted.image) < magnitude.image.min() / np.median(
         magnitude.image
     )
@@ -162,7 +216,7 @@ def test_a_planted_ball_lies_where_the_truth_says(changes: dict[str, object]) ->
     head.maps.signal[:] = 1.0
     box, share = ellipsoid_coverage(head.grid, item.body)
     head.maps.signal[box] *= 1.0 - 0.5 * torch.from_numpy(share)
-    scan = simulate_scan(head, protocol(**changes), seed=1)
+    scan = simulate_scan(head, plan(**changes), seed=1)
     index = np.stack(np.meshgrid(*map(np.arange, scan.image.shape), indexing="ij"), -1)
     position = index @ scan.affine_ras[:3, :3].T + scan.affine_ras[:3, 3]
     truth = np.asarray(scan.lesions[0].centre_ras_mm)
@@ -178,16 +232,16 @@ def test_cropping_k_space_keeps_the_mean_and_what_the_matrix_can_hold() -> None:
     x = (torch.arange(96) + 0.5) * 0.5
     head.maps.signal[:] = (1 + 0.3 * torch.cos(2 * np.pi * x / 12.0))[:, None, None]  # 12 mm waves
     head.maps.r2star_per_s[:] = 0.0
-    image = acquire(head, protocol(voxel_mm=(2.0, 2.0, 2.0)), 1).images[0].abs().numpy()[6:-6, 6:-6, 6:-6]
+    image = acquire(head, plan(voxel_mm=(2.0, 2.0, 2.0)), 1).images[0].abs().numpy()[6:-6, 6:-6, 6:-6]
     assert image.mean() == pytest.approx(1.0, abs=0.01)
     assert np.ptp(image[:, 6, 6]) == pytest.approx(0.6, abs=0.1)
     head.maps.signal[:] = (1 + 0.3 * torch.cos(2 * np.pi * x / 1.5))[:, None, None]  # finer than 2 x 2 mm
-    image = acquire(head, protocol(voxel_mm=(2.0, 2.0, 2.0)), 1).images[0].abs().numpy()[6:-6, 6:-6, 6:-6]
+    image = acquire(head, plan(voxel_mm=(2.0, 2.0, 2.0)), 1).images[0].abs().numpy()[6:-6, 6:-6, 6:-6]
     assert np.ptp(image) < 0.1
 
 
 def test_noise_has_the_snr_that_was_asked_for() -> None:
-    image = acquire(block(fine=64), protocol(snr=20.0), 1).images[0]
+    image = acquire(block(fine=64), plan(snr=20.0), 1).images[0]
     assert float(image.abs().mean() / image.abs().std()) == pytest.approx(20.0, rel=0.1)
 
 
@@ -210,6 +264,6 @@ def test_a_tube_holds_about_its_own_volume(radius: float) -> None:
 
 def test_scans_are_the_same_from_the_same_seed_and_differ_from_another() -> None:
     head = block(ball(1.0))
-    first, again, other = (acquire(head, protocol(snr=20.0), seed).images for seed in (1, 1, 2))
+    first, again, other = (acquire(head, plan(snr=20.0), seed).images for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

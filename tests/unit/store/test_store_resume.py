@@ -20,6 +20,7 @@ OTHER = {
     "assume_ras": True,
     "invert": True,
     "volume_index": 0,
+    "qsm": True,
 }
 PLAIN = key("scan", DetectSettings(), "weights", "1.0")
 

@@ -8,7 +8,7 @@ import pytest
 from petechia.lesions.find import Calibration, OperatingPoint, calibrate
 from petechia.train.choose import ScoredScan, choose_count, choose_points, coverage, fit_calibration
 
-TRUE = Calibration(slope=0.5, intercept=-1.0)
+TRUE = Calibration(slope=0.3, second_slope=0.5, intercept=-1.0)
 
 
 def _scans(count: int, spread: float = 0.0, missed: float = 0.0, seed: int = 0) -> list[ScoredScan]:
@@ -16,7 +16,7 @@ def _scans(count: int, spread: float = 0.0, missed: float = 0.0, seed: int = 0) 
     rng = np.random.default_rng(seed)
     scans = []
     for _ in range(count):
-        raw = 1 / (1 + np.exp(-rng.normal(0.0, 4.0, rng.integers(0, 20))))
+        raw = 1 / (1 + np.exp(-rng.normal(0.0, 4.0, (rng.integers(0, 20), 2))))
         p = calibrate(raw, TRUE)
         shift = rng.uniform(-spread, spread)
         hit = (rng.random(len(p)) < 1 / (1 + np.exp(-(np.log(p / (1 - p)) + shift)))).astype(float)
@@ -27,13 +27,14 @@ def _scans(count: int, spread: float = 0.0, missed: float = 0.0, seed: int = 0) 
 def test_the_calibration_finds_the_law_that_made_the_hits() -> None:
     fitted = fit_calibration(_scans(800))
     assert fitted.slope == pytest.approx(TRUE.slope, abs=0.05)
+    assert fitted.second_slope == pytest.approx(TRUE.second_slope, abs=0.05)
     assert fitted.intercept == pytest.approx(TRUE.intercept, abs=0.12)
 
 
 def test_candidates_near_an_invisible_lesion_teach_nothing() -> None:
     scans = _scans(200)
     doubtful = [
-        ScoredScan(np.append(scan.probability, 0.999), np.append(scan.hit, np.nan), scan.lesions)
+        ScoredScan(np.vstack([scan.scores, [[0.999, 0.999]]]), np.append(scan.hit, np.nan), scan.lesions)
         for scan in scans
     ]
     assert fit_calibration(doubtful) == fit_calibration(scans)
@@ -44,7 +45,7 @@ def test_thresholds_are_the_lowest_that_keep_to_the_false_positives_allowed() ->
     points = choose_points(scans, TRUE)
     for name, allowed in (("balanced", 1.5), ("screening", 4.0)):
         limit = points[name].definite
-        p = [(calibrate(s.probability, TRUE), s.hit) for s in scans]
+        p = [(calibrate(s.scores, TRUE), s.hit) for s in scans]
         at = sum(int(((q >= limit - 1e-4) & (hit == 0)).sum()) for q, hit in p) / len(scans)
         below = sum(int(((q >= limit - 0.02) & (hit == 0)).sum()) for q, hit in p) / len(scans)
         assert at <= allowed + 0.02
@@ -57,7 +58,7 @@ def test_the_spread_grows_with_errors_that_scans_share_until_the_interval_holds(
     loud = choose_count(_scans(300, spread=4.0), TRUE, point)
     assert quiet.logit_spread < loud.logit_spread
     fresh = _scans(300, spread=4.0, seed=1)
-    listed = [p[p >= point.possible] for p in (calibrate(s.probability, TRUE) for s in fresh)]
+    listed = [p[p >= point.possible] for p in (calibrate(s.scores, TRUE) for s in fresh)]
     assert coverage(fresh, listed, point, loud) == pytest.approx(0.9, abs=0.05)
 
 

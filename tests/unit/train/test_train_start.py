@@ -12,18 +12,20 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from torch import nn
 
 from petechia.cli.main import main
 from petechia.errors import PetechiaError
+from petechia.network.card import CARD_VERSION
 from petechia.train import train as training
 from petechia.train.export import to_safetensors
-from petechia.train.model import UNet, build_anatomy, build_detector
+from petechia.train.model import build_anatomy, build_detector, build_second_look
 from petechia.train.train import Phase, TrainSettings, run_phase, started_from
 
 ONNX = b"stands for the detector's ONNX"
 
 
-def _filled(network: UNet, seed: int) -> UNet:
+def _filled(network: nn.Module, seed: int) -> nn.Module:
     """Every tensor, batch statistics included, drawn anew, so that nothing looks like a fresh network."""
     generator = torch.Generator().manual_seed(seed)
     for value in network.state_dict().values():
@@ -39,14 +41,16 @@ def model(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "anatomy.safetensors").write_bytes(to_safetensors(_filled(build_anatomy(), 1)))
     (folder / "detector.safetensors").write_bytes(to_safetensors(_filled(build_detector(), 2)))
+    (folder / "second_look.safetensors").write_bytes(to_safetensors(_filled(build_second_look(), 3)))
     facts = {
         "file": "x.onnx", "sha256": hashlib.sha256(ONNX).hexdigest(), "classes": ["background"],
         "spacing_mm": 1.0, "multiple": 16,
     }  # fmt: skip
     card = {
-        "card_version": 1, "name": "mine", "version": "3.1",
-        "networks": {"anatomy": facts, "detector": facts},
-        "calibration": {"slope": 1.0, "intercept": 0.0}, "operating_points": {},
+        "card_version": CARD_VERSION, "name": "mine", "version": "3.1",
+        "networks": {"anatomy": facts, "detector": facts, "second_look": facts},
+        "calibration": {"slope": 1.0, "second_slope": 0.0, "intercept": 0.0},
+        "operating_points": {}, "contrasts": ["swi"],
         "count": {"logit_spread": 0.0, "missed_share": 0.0},
     }  # fmt: skip
     (folder / "card.json").write_text(json.dumps(card))
@@ -63,14 +67,16 @@ def settings(model: Path, tmp_path: Path) -> TrainSettings:
 def _same_tensors(first: Path, second: Path) -> bool:
     ours, theirs = (safetensors.numpy.load(path.read_bytes()) for path in (first, second))
     assert len(ours) > 20
-    return ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    return ours.keys() == theirs.keys() and all(
+        np.array_equal(ours[name].astype(np.float32), theirs[name].astype(np.float32)) for name in ours
+    )
 
 
 def test_no_step_from_start_weights_writes_exactly_those_weights(
     model: Path, settings: TrainSettings
 ) -> None:
     start = model / "detector.safetensors"
-    phase = Phase("detector-first", 0, 1e-3, training.CLASS_WEIGHTS, start)
+    phase = Phase("detector-first", 0, 1e-3, training.segmentation_loss, start)
     written = run_phase(build_detector, phase, iter(()), settings, lambda _line: None)
     assert written == settings.out / "detector-first.safetensors"
     assert _same_tensors(written, start)
@@ -81,7 +87,7 @@ def test_one_step_from_start_weights_writes_others(model: Path, settings: TrainS
     image = torch.rand((1, 1, 16, 16, 16), generator=generator)
     target = torch.randint(0, 6, (1, 16, 16, 16), generator=generator)
     start = model / "detector.safetensors"
-    phase = Phase("one", 1, 1e-3, training.CLASS_WEIGHTS, start)
+    phase = Phase("one", 1, 1e-3, training.segmentation_loss, start)
     written = run_phase(
         build_detector, phase, itertools.repeat((image, target)), settings, lambda _line: None
     )

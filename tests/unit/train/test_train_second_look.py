@@ -1,0 +1,71 @@
+"""What the second look learns from: places, kinds and cubes, on labels drawn by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from petechia.simulate.scan import IGNORE, LABELS
+from petechia.train import data
+from petechia.train.data import JITTER_VOXELS, Example
+from petechia.train.mine import proposals
+from petechia.train.model import build_detector, build_second_look, start_from
+
+CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
+
+
+def _example() -> Example:
+    labels = np.zeros((48, 48, 48), np.uint8)
+    labels[10:13, 10:13, 10:13] = CMB
+    labels[30:33, 30:33, 30:33] = CMB
+    labels[20, 20, 5:40] = VESSEL
+    labels[40:43, 10:13, 10:13] = IGNORE
+    image = np.ones(labels.shape, np.float16)
+    return Example("e", image, labels, image[::3, ::3, ::3], np.ones((16, 16, 16), np.uint8))
+
+
+def test_proposals_are_peaks_by_what_lies_there_and_every_planted_bleed() -> None:
+    score = np.zeros((48, 48, 48), np.float32)
+    for place in ((11, 11, 12), (20, 21, 20), (41, 11, 11), (5, 40, 40)):
+        score[place] = 0.6
+    score[8, 8, 30] = 0.01  # below what gets a second look
+    places, kinds = proposals(score, _example())
+    found = {tuple(place): LABELS[kind] for place, kind in zip(places.tolist(), kinds, strict=True)}
+    assert found == {
+        (11, 11, 12): "cmb", (20, 21, 20): "vessel", (5, 40, 40): "background",
+        (11, 11, 11): "cmb", (31, 31, 31): "cmb",
+    }  # fmt: skip
+
+
+def test_half_of_a_batch_are_bleeds_and_cubes_are_cut_near_the_centre() -> None:
+    side = 8 + 2 * JITTER_VOXELS
+    images = np.ones((6, 1, side, side, side), np.float16)
+    images[:, 0, side // 2, side // 2, side // 2] = 0.1  # the dark dot
+    kinds = np.array([CMB, VESSEL, VESSEL, VESSEL, 0, 0])
+    image, target = next(data.candidate_batches(images, kinds, 16, np.random.default_rng(0)))
+    assert image.shape == (16, 1, 8, 8, 8)
+    assert int((target == CMB).sum()) == 8
+    darkest = image.reshape(16, -1).argmin(1)
+    centre = torch.stack(torch.unravel_index(darkest, (8, 8, 8)), 1).float()
+    assert float((centre - 3.5).abs().max()) <= JITTER_VOXELS + 0.5
+    assert len({tuple(c.tolist()) for c in centre}) > 3
+
+
+def test_weights_of_fewer_classes_give_the_same_answer_among_those_they_know() -> None:
+    torch.manual_seed(0)
+    old = build_detector().eval()
+    weights = {k: v.clone() for k, v in old.state_dict().items()}
+    cells = 8  # one output channel per voxel of a 2 x 2 x 2 cell and class
+    for name in ("head.weight", "head.bias"):
+        weights[name] = weights[name][:-cells]
+    new = build_detector().eval()
+    start_from(new, weights)
+    image = torch.rand(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        before, after = old(image), new(image)
+    assert torch.allclose(before[:, :-1], after[:, :-1], atol=1e-5)
+    assert torch.allclose(after[:, -1], torch.full_like(after[:, -1], -4.0))
+
+
+def test_the_second_look_answers_one_row_a_cube() -> None:
+    assert build_second_look()(torch.rand(3, 1, 24, 24, 24)).shape == (3, len(LABELS))
