@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from petechia.network.runtime import compile_network
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.train.data import Example
+from petechia.train.export import to_onnx
 from petechia.train.model import UNet
 from petechia.types import FloatArray
 
@@ -20,9 +24,25 @@ NEAR_VOXELS = 2  # a peak this close to a planted microbleed found it
 PROPOSE_FROM = 0.03  # microbleed probability at which a place gets a second look
 
 
+def cmb_scorer(network: UNet, device: torch.device) -> Callable[[Example], FloatArray]:
+    """A function from an example to the detector's microbleed probability (i, j, k) over all of it.
+
+    On a CPU the network runs as it does at use, several times faster than by torch.
+    """
+    if device.type != "cpu":
+        return lambda example: _by_torch(network, example, device)
+    compiled = compile_network(to_onnx(network), LABELS, max(1, torch.get_num_threads()))
+
+    def score(example: Example) -> FloatArray:
+        answer = compiled.run(example.image.astype(np.float32)[None, None])  # (1, class, i, j, k)
+        cmb: FloatArray = answer[0, LABELS.index("cmb")].copy()
+        return cmb
+
+    return score
+
+
 @torch.no_grad()
-def cmb_score(network: UNet, example: Example, device: torch.device) -> FloatArray:
-    """The detector's microbleed probability (i, j, k) over a whole example."""
+def _by_torch(network: UNet, example: Example, device: torch.device) -> FloatArray:
     network.eval()
     image = torch.from_numpy(example.image.astype(np.float32)).to(device)[None, None]
     score: FloatArray = torch.softmax(network(image), 1)[0, LABELS.index("cmb")].cpu().numpy()

@@ -34,7 +34,7 @@ from petechia.store.files import write_file
 from petechia.train import data
 from petechia.train.data import HARD_PATCHES, Example, PatchOptions
 from petechia.train.finish import Choosing, Trained, finish_model
-from petechia.train.mine import cmb_score, false_alarms, proposals
+from petechia.train.mine import cmb_scorer, false_alarms, proposals
 from petechia.train.model import build_anatomy, build_detector, build_second_look, start_from
 
 Report = Callable[[str], None]
@@ -132,9 +132,10 @@ def train_detector(examples: list[Example], settings: TrainSettings, report: Rep
     device = torch.device(settings.device)
     network = build_detector().to(device)
     network.load_state_dict(safetensors.torch.load_file(weights))
+    score = cmb_scorer(network, device)
     sources = []
     for example in examples:
-        hard = false_alarms(cmb_score(network, example, device), example)
+        hard = false_alarms(score(example), example)
         sources.append(data.to_source(example, HARD_PATCHES, rng, hard))
         report(f"{example.name}: {len(hard)} false alarms to learn from")
     loss = partial(segmentation_loss, class_weights=HARD_CLASS_WEIGHTS)
@@ -151,9 +152,10 @@ def train_second_look(
     device = torch.device(settings.device)
     network = build_detector().to(device)
     network.load_state_dict(safetensors.torch.load_file(detector))
+    score = cmb_scorer(network, device)
     images, kinds = [], []
     for example in examples:
-        places, kind = proposals(cmb_score(network, example, device), example)
+        places, kind = proposals(score(example), example)
         images.append(cubes(example.image, places, PATCH_VOXELS + 2 * data.JITTER_VOXELS).astype(np.float16))
         kinds.append(kind)
     every, kind = np.concatenate(images), np.concatenate(kinds)

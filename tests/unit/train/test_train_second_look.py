@@ -8,7 +8,7 @@ import torch
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.train import data
 from petechia.train.data import JITTER_VOXELS, Example
-from petechia.train.mine import proposals
+from petechia.train.mine import _by_torch, cmb_scorer, proposals
 from petechia.train.model import build_detector, build_second_look, start_from
 
 CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
@@ -69,3 +69,13 @@ def test_weights_of_fewer_classes_give_the_same_answer_among_those_they_know() -
 
 def test_the_second_look_answers_one_row_a_cube() -> None:
     assert build_second_look()(torch.rand(3, 1, 24, 24, 24)).shape == (3, len(LABELS))
+
+
+def test_the_fast_way_to_score_an_example_agrees_with_torch() -> None:
+    torch.manual_seed(0)
+    network = build_detector().eval()
+    image = np.random.default_rng(0).random((48, 48, 48)).astype(np.float16)
+    example = Example("e", image, np.zeros(image.shape, np.uint8), image, np.zeros(image.shape, np.uint8))
+    fast = cmb_scorer(network, torch.device("cpu"))(example)
+    assert fast.shape == image.shape
+    assert np.abs(fast - _by_torch(network, example, torch.device("cpu"))).max() < 5e-3  # 16-bit weights
