@@ -48,8 +48,6 @@ def detect(
 
       petechia detect *.nii.gz -o readings --operating-point screening
 
-      petechia detect sub-01_Chimap.nii.gz -o readings --qsm
-
       petechia detect /data/bids -o readings --shard 3/8
 
     Research software. Not a medical device.
@@ -73,6 +71,7 @@ def detect(
         The scan shows iron bright: turn it before reading.
     qsm
         The scan is a susceptibility map (QSM), in ppm or ppb; needless where its name says so.
+        Only for a model that learned from QSM; the default has not.
     assume
         RAS: accept a file without orientation as RAS. Left and right are then withheld.
     volume
