@@ -56,7 +56,7 @@ def train(
     start_from
         Folder of a model (the one with card.json) to go on from; without it, from nothing.
     scans
-        How many scans to simulate for training, in pairs of an SWI and a T2*-GRE.
+        How many scans to simulate for training; each head is acquired once in every contrast.
     steps
         Training steps of the detector.
     hard_steps

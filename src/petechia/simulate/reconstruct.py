@@ -16,8 +16,7 @@ from petechia.types import FloatArray
 
 def magnitude(echoes: Echoes, weighting: Weighting) -> torch.Tensor:
     """All echoes as one magnitude (i, j, k)."""
-    each = echoes.images.abs()  # (echo, i, j, k)
-    return each.mean(0) if weighting.echo_combination == "mean" else each.square().mean(0).sqrt()
+    return swi.combined(echoes.images.abs(), weighting)
 
 
 def weighted_image(

@@ -13,7 +13,7 @@ from scipy import ndimage
 from petechia.geometry import apply_affine
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.simulate.acquire import Echoes, acquire
-from petechia.simulate.handling import Handled, handle, labels_on
+from petechia.simulate.handling import handle, labels_on
 from petechia.simulate.head import HeadModel, HeadOptions
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.plant import Planted
@@ -70,22 +70,23 @@ def simulate_scan(head: HeadModel, plan: ScanPlan, seed: int, with_qsm: bool = F
     echoes = acquire(head, plan, seed)
     shape = echoes.images.shape[1:]
     slices = _covered(plan.protocol, shape[2])
-    regions = _regions_on(head, echoes, (shape[0], shape[1], shape[2]))
-    image = weighted_image(echoes, plan.protocol, plan.weighting, regions)
+    whole = _regions_on(head, echoes, (shape[0], shape[1], shape[2]))
+    image = weighted_image(echoes, plan.protocol, plan.weighting, whole)
     affine = echoes.block_to_ras @ echoes.voxel_to_block
     covered = affine.copy()
     covered[:3, 3] += affine[:3, 2] * slices.start
-    chi = susceptibility_map(echoes, plan.protocol, plan.weighting, regions > 0) if with_qsm else None
+    chi = susceptibility_map(echoes, plan.protocol, plan.weighting, whole > 0) if with_qsm else None
     parts = Parts(
         magnitude(echoes, plan.weighting).cpu().numpy()[:, :, slices],
         (plan.protocol.phase_sign * torch.angle(echoes.images[-1])).cpu().numpy()[:, :, slices],
         chi[:, :, slices] if chi is not None else None,
         covered,
     )
-    regions = regions[:, :, slices]
+    regions = whole[:, :, slices]
     handled = handle(image[:, :, slices], covered, regions, plan.handling, plan.protocol.contrast == "qsm")
-    lesions = tuple(_true_lesion(item, handled, echoes, plan.protocol) for item in head.planted)
-    labels = _label_map(head, echoes, lesions, plan.protocol)[:, :, slices]
+    dark = -handled.image if plan.protocol.contrast == "qsm" else handled.image
+    lesions = tuple(_true_lesion(item, dark, handled.affine_ras, echoes) for item in head.planted)
+    labels = _label_map(head, echoes, lesions, plan.protocol, whole > 0)[:, :, slices]
     if plan.handling.slab_mip_mm:
         labels = _through_slabs(labels, plan.handling.slab_mip_mm, echoes.spacing_mm[2])
     labels, regions = (labels_on(values, covered, handled) for values in (labels, regions))
@@ -110,21 +111,27 @@ def _through_slabs(labels: NDArray[np.uint8], slab_mm: float, slice_mm: float) -
     return spread
 
 
-def _true_lesion(item: Planted, handled: Handled, echoes: Echoes, protocol: ScanProtocol) -> TrueLesion:
+def _true_lesion(item: Planted, dark: FloatArray, affine_ras: FloatArray, echoes: Echoes) -> TrueLesion:
+    """A planted thing on an image (i, j, k) with dark bleeds."""
     centre = apply_affine(echoes.block_to_ras, np.asarray(item.body.centre_mm)[None])[0]
-    dark = -handled.image if protocol.contrast == "qsm" else handled.image
-    cnr = contrast_to_noise(dark, handled.affine_ras, centre, item.radius_mm)
+    cnr = contrast_to_noise(dark, affine_ras, centre, item.radius_mm)
     return TrueLesion(item, (float(centre[0]), float(centre[1]), float(centre[2])), round(cnr, 2))
 
 
 def _label_map(
-    head: HeadModel, echoes: Echoes, lesions: tuple[TrueLesion, ...], protocol: ScanProtocol
+    head: HeadModel,
+    echoes: Echoes,
+    lesions: tuple[TrueLesion, ...],
+    protocol: ScanProtocol,
+    inside: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
-    """LABELS per acquired voxel: shares on the fine grid, slope of the macroscopic field, planted bodies."""
+    """LABELS per acquired voxel: shares on the fine grid, slope of the macroscopic field, planted bodies.
+
+    inside (i, j, k): the brain; beyond it only planted bodies are labelled.
+    """
     i, j, k = echoes.images.shape[1:]
     shape = (i, j, k)
     labels = np.zeros(shape, np.uint8)
-    inside = _regions_on(head, echoes, shape) > 0
     labels[_interface(echoes, protocol, shape) & inside] = LABELS.index("interface")
     for name, share, least in (
         ("interface", _void(head.metal_share), 0.2),

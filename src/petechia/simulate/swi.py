@@ -18,7 +18,12 @@ def susceptibility_weighted(images: torch.Tensor, weighting: Weighting) -> torch
             for image in images
         ]
     )
-    return weighted.mean(0) if weighting.echo_combination == "mean" else weighted.square().mean(0).sqrt()
+    return combined(weighted, weighting)
+
+
+def combined(each: torch.Tensor, weighting: Weighting) -> torch.Tensor:
+    """Images of all echoes (echo, i, j, k) as one (i, j, k)."""
+    return each.mean(0) if weighting.echo_combination == "mean" else each.square().mean(0).sqrt()
 
 
 def highpass_phase(image: torch.Tensor, weighting: Weighting) -> torch.Tensor:

@@ -22,7 +22,7 @@ from petechia.prepared.patches import PATCH_VOXELS
 from petechia.simulate.anatomy import ANATOMY_CLASSES
 from petechia.simulate.dataset import DatasetOptions, write_dataset
 from petechia.simulate.scan import LABELS
-from petechia.simulate.world import World
+from petechia.simulate.world import CONTRASTS, World
 from petechia.store.files import write_file
 from petechia.train.choose import choose_count, choose_points, fit_calibration, score_dataset
 from petechia.train.export import classifier_to_onnx, from_safetensors, to_onnx, to_safetensors
@@ -127,7 +127,7 @@ def _uncalibrated() -> dict[str, object]:
         "calibration": asdict(Calibration()),
         "operating_points": {"balanced": every, "screening": every},
         "count": asdict(CountModel()),
-        "contrasts": ["swi", "gre", "qsm"],
+        "contrasts": list(CONTRASTS),
     }
 
 
