@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from petechia import __version__, geometry, limits
 from petechia.errors import PetechiaError, Refusal
@@ -23,7 +24,8 @@ from petechia.network.card import Card, NetworkFacts, load_card, read_weights
 from petechia.network.runtime import Network, classify, compile_network, score
 from petechia.prepared import prepare
 from petechia.prepared.lookup import nearest_on_volume
-from petechia.prepared.patches import cubes
+from petechia.prepared.patches import cubes_with_susceptibility
+from petechia.prepared.susceptibility import LocalSusceptibility, iron_positive, local_susceptibility
 from petechia.report.dataset import dataset_files
 from petechia.report.files import render
 from petechia.scan.choose import find_scans
@@ -42,11 +44,14 @@ from petechia.types import (
     Provenance,
     Reading,
     ScanFile,
+    ScoreMap,
     Status,
     Volume,
 )
 from petechia.volume.build import build
 from petechia.volume.checks import check_brain, check_content, require
+
+SURE_VEIN = 0.5  # probability from which a voxel tells the sign of iron
 
 __all__ = ["Models", "dataset_files", "find_scans", "load_models", "read_scan", "refusal_outputs"]
 
@@ -113,7 +118,8 @@ def read_scan(
         scores = score(models.detector, prepared)
     with clock.stage("look again"):
         candidates = find_candidates(scores)
-        second = _second_look(candidates, prepared, models.second_look)
+        chi = _susceptibility(volume, brain, anatomy, scores) if models.second_look else None
+        second = _second_look(candidates, prepared, chi, models.second_look)
         candidates = weigh(candidates, second, Calibration(*models.card.calibration))
     with clock.stage("measure"):
         places = learn_places(anatomy, brain, volume.sides_known)
@@ -124,7 +130,7 @@ def read_scan(
         volume,
         lesions,
         findings,
-        _provenance(clock, settings, models.card, volume.sha256),
+        _provenance(clock, settings, models.card, volume),
         settings,
         CountModel(*models.card.count),
     )
@@ -133,12 +139,29 @@ def read_scan(
     return reading, files
 
 
-def _second_look(candidates: list[Candidate], prepared: Prepared, network: Network | None) -> FloatArray:
+def _susceptibility(
+    volume: Volume, brain: NDArray[np.bool_], anatomy: ScoreMap, scores: ScoreMap
+) -> LocalSusceptibility | None:
+    """What the phase says, its sign told by the veins that the detector sees; None where it says nothing."""
+    chi = local_susceptibility(volume, brain, anatomy.affine_ras)
+    if chi is None:
+        return None
+    veins = np.argwhere(scores.probability[scores.classes.index("vessel")] > SURE_VEIN)
+    return iron_positive(chi, geometry.apply_affine(scores.affine_ras, veins))
+
+
+def _second_look(
+    candidates: list[Candidate],
+    prepared: Prepared,
+    chi: LocalSusceptibility | None,
+    network: Network | None,
+) -> FloatArray:
     """Microbleed by the second look, (n,); undecided where the model has none."""
     if network is None:
         return np.full(len(candidates), 0.5)
     places = np.array([candidate.at for candidate in candidates], np.intp).reshape(-1, 3)
-    seen = classify(network, cubes(prepared.image[0], places))  # (n, class)
+    given = cubes_with_susceptibility(prepared.image[0], prepared.affine_ras, places, chi)
+    seen = classify(network, given)  # (n, class)
     return seen[:, network.classes.index("cmb")]
 
 
@@ -163,7 +186,7 @@ def refusal_outputs(
         status=Status.NOT_ANALYSED,
         findings=(reason,),
         protocol=Protocol(),
-        provenance=_provenance(_Clock(), settings, None, ""),
+        provenance=_provenance(_Clock(), settings, None, None),
         operating_point=settings.operating_point,
     )
     return reading, render(reading, None, scan.bids)
@@ -211,16 +234,19 @@ def _too_many(found: int) -> Finding:
     )
 
 
-def _provenance(clock: _Clock, settings: DetectSettings, card: Card | None, input_sha256: str) -> Provenance:
+def _provenance(
+    clock: _Clock, settings: DetectSettings, card: Card | None, volume: Volume | None
+) -> Provenance:
     return Provenance(
         version=__version__,
         model=f"{card.name} {card.version}" if card else settings.model,
         weights_sha256=card.weights_sha256 if card else "",
-        input_sha256=input_sha256,
+        input_sha256=volume.sha256 if volume else "",
         settings=asdict(settings),
         started_utc=clock.started_utc,
         seconds=clock.seconds,
         cpu_seconds=round(time.process_time() - clock.cpu_start, 2),
+        phase_sha256=volume.phase.sha256 if volume and volume.phase else "",
     )
 
 

@@ -93,6 +93,7 @@ class ScanFile:
     name: str  # SCAN's stem, or its BIDS entities without suffix conflicts: unique within one run
     folder: Path  # relative to the output root: Path(name), or sub-01/ses-1/anat in a BIDS dataset
     bids: bool  # outputs take BIDS-derivatives names
+    phase: Path | None = None  # the phase image of the same acquisition, if there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ class DetectSettings:
     invert: bool = False  # turn an inverted image (bright lesions) before reading
     volume_index: int | None = None  # which volume of a 4-D file
     qsm: bool = False  # the image is a susceptibility map: bright iron
+    ignore_phase: bool = False  # read the image alone, though a phase image lies beside it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +135,16 @@ class Series:
     sform_code: int
     protocol: Protocol = field(default_factory=Protocol)
     findings: tuple[Finding, ...] = ()
+    phase: Series | None = None  # of the same acquisition, on a grid of its own
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Phase:
+    """The phase of the same acquisition, on its own grid. Offset and sign are the vendor's."""
+
+    voxels: FloatArray  # (i, j, k) float32, rad, wrapped or filtered
+    affine_ras: FloatArray  # (4, 4) voxel centre -> RAS+ mm
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,6 +160,7 @@ class Volume:
     protocol: Protocol = field(default_factory=Protocol)
     excluded: AnyArray | None = None  # (i, j, k) bool: voxels that were NaN/Inf inside the head
     findings: tuple[Finding, ...] = ()
+    phase: Phase | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,6 +211,7 @@ class Provenance:
     started_utc: str  # ISO 8601
     seconds: dict[str, float]  # wall seconds per stage
     cpu_seconds: float
+    phase_sha256: str = ""  # of the phase image that was read beside the scan; "" for none
 
 
 @dataclass(frozen=True, slots=True)

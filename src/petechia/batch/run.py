@@ -115,7 +115,8 @@ def _one(
         sweep(folder, scan.name, options.disk)
     weights = worker.weights_sha256()
     digest = resume.scan_sha256(scan.path)
-    key = resume.key(digest, settings, weights, __version__)
+    phase = resume.scan_sha256(scan.phase) if scan.phase else ""
+    key = resume.key(resume.with_phase(digest, phase), settings, weights, __version__)
     done = None if options.force else resume.find(folder, scan.name, key)
     if done is not None:
         return _skipped(scan, folder, done)
@@ -125,7 +126,7 @@ def _one(
     # The key speaks of the bytes that were read, should the file have changed meanwhile. A hang, a kill or a
     # bug need not come again: no key, so that the next run tries once more.
     digest = (reading.input_sha256 or digest) if isinstance(answer, Read) else ""
-    key = resume.key(digest, settings, weights, __version__)
+    key = resume.key(resume.with_phase(digest, phase), settings, weights, __version__)
     page = next((file.name for file in reading.outputs if file.name.endswith(".html")), "")
     stamp = Stamp(scan.name, key, str(reading.status), reading.count, reading.code, page)
     commit(folder, reading.outputs, stamp, options.disk)

@@ -27,6 +27,8 @@ def detect(
     shard: str = "1/1",
     invert: Annotated[bool, Parameter(negative=())] = False,
     qsm: Annotated[bool, Parameter(negative=())] = False,
+    phase: Path | None = None,
+    ignore_phase: Annotated[bool, Parameter(negative=())] = False,
     assume: Literal["RAS"] | None = None,
     volume: int | None = None,
     timeout: float = SCAN_TIMEOUT_S,
@@ -47,6 +49,8 @@ def detect(
       petechia detect /data/bids -o readings --participant-label 01 02
 
       petechia detect *.nii.gz -o readings --operating-point screening
+
+      petechia detect swi.nii.gz --phase phase.nii.gz -o readings
 
       petechia detect /data/bids -o readings --shard 3/8
 
@@ -72,6 +76,11 @@ def detect(
     qsm
         The scan is a susceptibility map (QSM), in ppm or ppb; needless where its name says so.
         Only for a model that learned from QSM; the default has not.
+    phase
+        The phase image of the one scan given: it tells calcium from iron. Radians or a scanner's
+        own units, of any vendor. In a BIDS dataset the part-phase image is found by itself.
+    ignore_phase
+        Read the image alone, though a BIDS dataset holds its phase.
     assume
         RAS: accept a file without orientation as RAS. Left and right are then withheld.
     volume
@@ -89,13 +98,17 @@ def detect(
     options = batch.BatchOptions(
         timeout_s=_positive(timeout), force=force, shard=_shard(shard), reader=batch.path_reader
     )
-    settings = DetectSettings(model, operating_point, assume == "RAS", invert, _from_zero(volume), qsm)
+    settings = DetectSettings(
+        model, operating_point, assume == "RAS", invert, _from_zero(volume), qsm, ignore_phase
+    )
     if not inputs:
         raise UsageError(
             "no-input", _WHERE, found="no INPUT", need="at least one", remedy="See petechia detect --help."
         )
     check_root(out, inputs)
     scans, refusals = _found(inputs, participant_label)
+    if phase is not None:
+        scans = (_with_phase(scans, phase),)
     for refusal in refusals:
         complain(refusal.line)
     if any(scan.bids for scan in scans):
@@ -106,6 +119,20 @@ def detect(
         if result.trace:
             complain(result.trace.rstrip())
     return summary.exit_code or (EXIT_REFUSED if refusals else EXIT_OK)
+
+
+def _with_phase(scans: tuple[ScanFile, ...], phase: Path) -> ScanFile:
+    """The one scan and its phase. Raises UsageError `phase-of-which`, `no-input`."""
+    if len(scans) != 1:
+        raise UsageError(
+            "phase-of-which", _WHERE, found=f"--phase with {len(scans)} scans", need="one scan",
+            remedy="Give one scan, or a BIDS dataset with part-phase images.",
+        )  # fmt: skip
+    if not phase.is_file():
+        raise UsageError(
+            "no-input", phase, found="no such file", need="a phase image", remedy="Check the path."
+        )
+    return replace(scans[0], phase=phase)
 
 
 def _shard(text: str) -> tuple[int, int]:

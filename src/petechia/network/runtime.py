@@ -16,7 +16,7 @@ import numpy as np
 from petechia.errors import EnvironmentFailure
 from petechia.types import FloatArray, Prepared, ScoreMap
 
-Run = Callable[[FloatArray], FloatArray]  # (n, 1, i, j, k) -> (n, class, i, j, k) or (n, class)
+Run = Callable[[FloatArray], FloatArray]  # (n, channel, i, j, k) -> (n, class, i, j, k) or (n, class)
 
 _AT_ONCE = 32  # cubes: 0.1 GB of activations
 _SUM_TOLERANCE = 1e-3  # of the class probabilities of one voxel, against one
@@ -59,7 +59,7 @@ def score(network: Network, prepared: Prepared) -> ScoreMap:
 
 
 def classify(network: Network, cubes: FloatArray) -> FloatArray:
-    """Class probabilities (n, class) of cubes (n, 1, s, s, s), a few at a time.
+    """Class probabilities (n, class) of cubes (n, channel, s, s, s), a few at a time.
 
     Raises EnvironmentFailure `network-output` as `score` does.
     """

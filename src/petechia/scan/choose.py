@@ -10,12 +10,14 @@ and session:
             *_Chimap (QSM) where anything else of the same subject and session can be read
   echoes    of one acquisition, one is read: its echo time nearest to 20-25 ms, where sidecars tell; else
             the last
+  phase     part-phase of the same entities comes along with the image that is read
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from petechia.errors import EnvironmentFailure, Refusal, UsageError
@@ -218,8 +220,21 @@ def _choose(images: list[Path], root: Path) -> list[ScanFile]:
     scans = []
     for path, name in zip(chosen, names, strict=True):
         suffixes = {_entities(other)[1] for other, same in zip(chosen, names, strict=True) if same == name}
-        scans.append(_bids_scan(path, _with_mod(path) if len(suffixes) > 1 else name, root))
+        scan = _bids_scan(path, _with_mod(path) if len(suffixes) > 1 else name, root)
+        scans.append(replace(scan, phase=_phase_of(path, images)))
     return scans
+
+
+def _phase_of(path: Path, images: list[Path]) -> Path | None:
+    """The part-phase image of the same acquisition and echo; of the same suffix where there are several."""
+    wanted, suffix = _entities(path)
+    wanted.pop("part", None)
+    found = []
+    for image in images:
+        entities, other = _entities(image)
+        if entities.pop("part", None) == "phase" and entities == wanted and other in _SUFFIXES:
+            found.append((other != suffix, image))
+    return min(found)[1] if found else None
 
 
 def _is_candidate(path: Path, suffixes: tuple[str, ...]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,36 @@ _UNIT_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # NIFTI_UNITS_METER, _MM, _MICRON
 
 
 def read_series(scan: ScanFile, settings: DetectSettings) -> Series:
-    """Read, verify and unpack one scan. Uses settings.volume_index only.
+    """Read, verify and unpack one scan, and its phase. Uses settings.volume_index and ignore_phase.
 
     Raises Refusal: the codes of scan.open.read_bytes, many-volumes, and phase-image and minip where the
-    sidecar says so.
+    sidecar says so. A phase that cannot be read is a warning.
     """
     protocol, image_type, notes = sidecar.read_protocol(scan.path)
     _refuse_by_sidecar(image_type, scan.path)
-    content, sha256, findings = read_bytes(scan.path)
-    raw = parse_header(bytes(content[: min(len(content), 4096)]), scan.path)
-    stored, picked = _pick(_voxels(content, raw), settings.volume_index, scan.path)
+    series = _read_file(scan.path, scan.name, settings.volume_index)
+    series = replace(series, protocol=protocol, findings=series.findings + notes)
+    if scan.phase is None or settings.ignore_phase:
+        return series
+    try:
+        return replace(series, phase=_read_file(scan.phase, scan.name, None))
+    except Refusal as refusal:
+        text = f"found {refusal.found} in the phase image; need {refusal.need}. The scan was read without it."
+        unread = Finding("phase-not-used", Outcome.WARN, " ".join(text.split()))
+        return replace(series, findings=(*series.findings, unread))
+
+
+def _read_file(path: Path, name: str, volume_index: int | None) -> Series:
+    """One file without its sidecar."""
+    content, sha256, findings = read_bytes(path)
+    raw = parse_header(bytes(content[: min(len(content), 4096)]), path)
+    stored, picked = _pick(_voxels(content, raw), volume_index, path)
     header = _nibabel_header(content, raw)
     qform_code, sform_code = int(header["qform_code"]), int(header["sform_code"])
     x, y, z = (float(value) for value in header["pixdim"][1:4])
     return Series(
-        path=scan.path,
-        name=scan.name,
+        path=path,
+        name=name,
         sha256=sha256,
         stored=stored,
         slope=float(header["scl_slope"]),
@@ -45,8 +60,7 @@ def read_series(scan: ScanFile, settings: DetectSettings) -> Series:
         qform_code=qform_code,
         sform=np.asarray(header.get_sform(), dtype=np.float64) if sform_code > 0 else None,
         sform_code=sform_code,
-        protocol=protocol,
-        findings=findings + picked + notes,
+        findings=findings + picked,
     )
 
 

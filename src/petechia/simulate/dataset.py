@@ -160,11 +160,12 @@ def _write_scan(out: Path, subject: str, scan: SimulatedScan, options: DatasetOp
         images = [(f"{stem}_Chimap", *shown, facts | {"Units": "ppm"})]
     else:
         images = [(f"{stem}_T2starw", *shown, facts)]
+    if options.parts and contrast != "qsm":
+        in_rad = facts | {"Units": "rad"}
+        images.append((f"{stem}_part-phase_T2starw", parts.phase, parts.affine_ras, in_rad))
     if options.parts and contrast == "swi":
-        images += [
-            (f"{stem}_part-mag_T2starw", _twelve_bits(parts.magnitude), parts.affine_ras, facts),
-            (f"{stem}_part-phase_T2starw", parts.phase, parts.affine_ras, facts | {"Units": "rad"}),
-        ]
+        magnitude = _twelve_bits(parts.magnitude)
+        images.append((f"{stem}_part-mag_T2starw", magnitude, parts.affine_ras, facts))
         if parts.chi_ppm is not None:
             images.append((f"{stem}_Chimap", parts.chi_ppm, parts.affine_ras, facts | {"Units": "ppm"}))
     for name, voxels, affine_ras, sidecar in images:

@@ -19,6 +19,13 @@ def magnitude(echoes: Echoes, weighting: Weighting) -> torch.Tensor:
     return swi.combined(echoes.images.abs(), weighting)
 
 
+def phase_image(echoes: Echoes, protocol: ScanProtocol, weighting: Weighting) -> torch.Tensor:
+    """Phase (i, j, k) in rad of the last echo, in the vendor's sign: wrapped, or high-passed."""
+    last = echoes.images[-1]
+    filtered = weighting.phase_filtered
+    return protocol.phase_sign * (swi.highpass_phase(last, weighting) if filtered else torch.angle(last))
+
+
 def weighted_image(
     echoes: Echoes, protocol: ScanProtocol, weighting: Weighting, regions: NDArray[np.uint8]
 ) -> FloatArray:

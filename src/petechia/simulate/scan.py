@@ -18,7 +18,7 @@ from petechia.simulate.head import HeadModel, HeadOptions
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.plant import Planted
 from petechia.simulate.protocol import ScanProtocol
-from petechia.simulate.reconstruct import magnitude, susceptibility_map, weighted_image
+from petechia.simulate.reconstruct import magnitude, phase_image, susceptibility_map, weighted_image
 from petechia.types import FloatArray
 
 # Dense labels, in rising priority: a bleed beside a vein stays a bleed.
@@ -45,7 +45,7 @@ class Parts:
     """What the image was made of, on the acquired grid. Arrays (i, j, k)."""
 
     magnitude: FloatArray
-    phase: FloatArray  # rad, of the last echo, in the vendor's sign, wrapped
+    phase: FloatArray  # rad, of the last echo, in the vendor's sign, wrapped or high-passed
     chi_ppm: FloatArray | None  # QSM inside the brain
     affine_ras: FloatArray  # (4, 4)
 
@@ -78,7 +78,7 @@ def simulate_scan(head: HeadModel, plan: ScanPlan, seed: int, with_qsm: bool = F
     chi = susceptibility_map(echoes, plan.protocol, plan.weighting, whole > 0) if with_qsm else None
     parts = Parts(
         magnitude(echoes, plan.weighting).cpu().numpy()[:, :, slices],
-        (plan.protocol.phase_sign * torch.angle(echoes.images[-1])).cpu().numpy()[:, :, slices],
+        phase_image(echoes, plan.protocol, plan.weighting).cpu().numpy()[:, :, slices],
         chi[:, :, slices] if chi is not None else None,
         covered,
     )

@@ -25,6 +25,7 @@ class Weighting:
     inversion_strength: float = 0.2  # threshold, or weight of the regularisation
     sphere_mm: float = 8.0  # largest sphere of the background removal; QSM only
     eroded_mm: float = 0.0  # of the QSM's mask, beyond what the background removal needs
+    phase_filtered: bool = False  # the phase image is high-passed, as some vendors store it
 
 
 def draw_weighting(rng: np.random.Generator) -> Weighting:
@@ -43,4 +44,5 @@ def draw_weighting(rng: np.random.Generator) -> Weighting:
         inversion_strength=float(rng.uniform(low, high)),
         sphere_mm=float(rng.uniform(6.0, 12.0)),
         eroded_mm=float(rng.choice([0.0, rng.uniform(1.0, 4.0)], p=[0.7, 0.3])),
+        phase_filtered=bool(rng.random() < 0.4),
     )

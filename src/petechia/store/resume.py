@@ -26,6 +26,11 @@ def key(scan_sha256: str, settings: DetectSettings, weights_sha256: str, version
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+def with_phase(scan: str, phase: str) -> str:
+    """The hash that stands for a scan and its phase image; the scan's own where there is none."""
+    return hashlib.sha256(f"{scan} {phase}".encode()).hexdigest() if scan and phase else scan
+
+
 def scan_sha256(path: Path) -> str:
     """SHA-256 of the scan as it lies on disk, hex. "" for what is no regular file, too large, or unreadable.
 

@@ -33,11 +33,14 @@ class ScoredScan:
 
 
 def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
-    """Read every scan of a simulated dataset and match its candidates to what was planted."""
-    settings = DetectSettings(model=str(model))
-    models = pipeline.load_models(settings)
+    """Read every scan of a simulated dataset and match its candidates to what was planted.
+
+    Every other scan is read without its phase: users have it or they have not.
+    """
+    models = pipeline.load_models(DetectSettings(model=str(model)))
     scored = []
-    for scan in pipeline.find_scans(dataset):
+    for number, scan in enumerate(pipeline.find_scans(dataset)):
+        settings = DetectSettings(model=str(model), ignore_phase=number % 2 == 1)
         reading, _ = pipeline.read_scan(scan, settings, models)
         truth = read_planted(dataset / "derivatives" / "truth" / scan.folder / f"{scan.name}_lesions.tsv")
         bleed = np.array([kind == "microbleed" for kind in truth.kind], dtype=bool)

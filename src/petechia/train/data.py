@@ -15,19 +15,25 @@ import torch
 from numpy.typing import NDArray
 
 from petechia import geometry
+from petechia.geometry import apply_affine
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
+from petechia.prepared.patches import PATCH_VOXELS, SUSCEPTIBILITY_UNIT, cubes
+from petechia.prepared.susceptibility import iron_positive, local_susceptibility
 from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.head import build_head
 from petechia.simulate.scan import IGNORE, LABELS, SimulatedScan, simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.files import write_file
-from petechia.types import FloatArray, Volume
+from petechia.types import FloatArray, Phase, Volume
 from petechia.volume.susceptibility import turn_map
 
 HARD = "hard"  # places where the network cried wolf
+CHI_STEP = 1 / 15  # robust standard deviations of the brain: CLIP fits eight bits
 BURDEN = 4.0  # microbleeds in a training head over those in a head of the priors
+NO_PHASE = 0.35  # of the candidates are learned without phase, so that none is needed
 JITTER_VOXELS = 2  # by which a candidate is off its centre in training
+_ARRAYS = ("image", "labels", "coarse", "regions", "chi")  # of an example, as stored
 OUTSIDE = 254  # background outside the brain: lets training strip the skull at will
 
 
@@ -40,6 +46,7 @@ class Example:
     labels: NDArray[np.uint8]  # (i, j, k) LABELS, OUTSIDE, IGNORE
     coarse: NDArray[np.float16]  # (i, j, k) anatomy grid
     regions: NDArray[np.uint8]  # (i, j, k) anatomy classes; IGNORE beyond the scan
+    chi: NDArray[np.int8] | None = None  # (i, j, k) local susceptibility by CHI_STEP, detector grid
 
 
 def make_examples(
@@ -68,21 +75,30 @@ def as_volume(image: FloatArray, affine_ras: FloatArray, name: str) -> Volume:
 def to_example(scan: SimulatedScan, name: str) -> Example:
     """Put one scan and its labels on both grids."""
     image = scan.image
-    if scan.plan.protocol.contrast == "qsm":
+    is_map = scan.plan.protocol.contrast == "qsm"
+    if is_map:
         image, _ = turn_map(image, Path(name))
     volume = as_volume(image, scan.affine_ras, name)
+    if not is_map:
+        phase = Phase(scan.parts.phase.astype(np.float32), scan.parts.affine_ras, "")
+        volume = replace(volume, phase=phase)
     regions, canonical_affine = geometry.to_canonical(scan.regions, scan.affine_ras)
     labels, _ = geometry.to_canonical(scan.labels, scan.affine_ras)
     labels = np.where((regions == 0) & (labels == 0), OUTSIDE, labels).astype(np.uint8)
     whole = grids.whole_grid(volume, prepare.ANATOMY_SPACING_MM, prepare.MULTIPLE)
     fine = prepare.detector_grid(volume, regions > 0, canonical_affine)
     detector = prepare.for_detector_in(volume, regions > 0, canonical_affine)
+    fine_labels = _beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE)
+    veins = apply_affine(fine.affine_ras, np.argwhere(fine_labels == LABELS.index("vessel")))
+    chi = local_susceptibility(volume, regions > 0, canonical_affine)
+    chi = iron_positive(chi, veins) if chi else None
     return Example(
         name=name,
         image=detector.image[0].astype(np.float16),
-        labels=_beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE),
+        labels=fine_labels,
         coarse=prepare.for_anatomy(volume).image[0].astype(np.float16),
         regions=_beyond(grids.sample_nearest(regions, whole), whole, regions.shape, IGNORE),
+        chi=np.rint(chi.on_grid(fine.shape, fine.affine_ras) / CHI_STEP).astype(np.int8) if chi else None,
     )
 
 
@@ -101,9 +117,8 @@ def _beyond(
 def save(example: Example, folder: Path) -> Path:
     """Write one example as `<name>.npz`, whole or not at all."""
     buffer = io.BytesIO()
-    np.savez(
-        buffer, image=example.image, labels=example.labels, coarse=example.coarse, regions=example.regions
-    )
+    arrays = {name: getattr(example, name) for name in _ARRAYS if getattr(example, name) is not None}
+    np.savez(buffer, **arrays)
     path = folder / f"{example.name}.npz"
     write_file(path, buffer.getvalue())
     return path
@@ -112,7 +127,7 @@ def save(example: Example, folder: Path) -> Path:
 def load(path: Path) -> Example:
     """Read an example back; arrays only, never pickled objects."""
     with np.load(path, allow_pickle=False) as stored:
-        return Example(path.stem, stored["image"], stored["labels"], stored["coarse"], stored["regions"])
+        return Example(path.stem, **{name: stored[name] for name in _ARRAYS if name in stored})
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +220,14 @@ def augment(
     for axis in range(3):
         if rng.random() < 0.5:
             image, target = np.flip(image, axis), np.flip(target, axis)
+    return np.ascontiguousarray(_bend(image, rng)), np.ascontiguousarray(target)
+
+
+def _bend(image: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Scale the greys, bend them, add noise."""
     image = np.clip(image * rng.normal(1.0, 0.08), 1e-4, prepare.CLIP) ** rng.uniform(0.8, 1.25)
     image = image + rng.normal(0.0, rng.uniform(0.0, 0.04), image.shape)
-    clipped = np.clip(image, 0.0, prepare.CLIP).astype(np.float32)
-    return np.ascontiguousarray(clipped), np.ascontiguousarray(target)
+    return np.clip(image, 0.0, prepare.CLIP).astype(np.float32)
 
 
 def whole_head(example: Example, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -235,22 +254,37 @@ def whole_head(example: Example, rng: np.random.Generator) -> tuple[torch.Tensor
 def candidate_batches(
     images: NDArray[np.float16], kinds: NDArray[np.intp], count: int, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless batches of cubes (count, 1, n, n, n) and classes (count,), half of them microbleeds.
+    """Endless batches of cubes (count, CHANNELS, n, n, n) and classes (count,), half of them microbleeds.
 
-    images (m, 1, n + 2 j, ...) are cut at random within JITTER_VOXELS j: a peak is never quite the centre.
+    images (m, CHANNELS, n + 2 j, ...) are cut at random within JITTER_VOXELS j:
+    a peak is never quite the centre.
     """
     is_bleed = kinds == LABELS.index("cmb")
     bleeds, others = np.flatnonzero(is_bleed), np.flatnonzero(~is_bleed)
     while True:
         chosen = np.concatenate([rng.choice(bleeds, count // 2), rng.choice(others, count - count // 2)])
-        cut = [_jittered(images[index, 0].astype(np.float32), rng) for index in chosen]
-        yield torch.from_numpy(np.stack(cut))[:, None], torch.from_numpy(kinds[chosen].astype(np.int64))
+        cut = [_jittered(images[index].astype(np.float32), rng) for index in chosen]
+        yield torch.from_numpy(np.stack(cut)), torch.from_numpy(kinds[chosen].astype(np.int64))
 
 
-def _jittered(image: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """One cube, moved, flipped, its grey scale bent as in `augment`."""
+def candidate_cubes(example: Example, places: NDArray[np.intp]) -> NDArray[np.float16]:
+    """Cubes (n, CHANNELS, s, s, s) about voxels (n, 3), wide enough to be jittered."""
+    side = PATCH_VOXELS + 2 * JITTER_VOXELS
+    seen = cubes(example.image, places, side)
+    if example.chi is None:
+        chi = np.zeros_like(seen)
+    else:
+        chi = cubes(example.chi, places, side) * np.float32(CHI_STEP / SUSCEPTIBILITY_UNIT)
+    return np.concatenate([seen, chi], 1).astype(np.float16)
+
+
+def _jittered(both: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """One cube (channel, n, n, n), moved, flipped, its greys bent as in `augment`; now and then no phase."""
     start = rng.integers(0, 2 * JITTER_VOXELS + 1, 3)
-    n = image.shape[0] - 2 * JITTER_VOXELS
-    cube = image[tuple(slice(int(s), int(s) + n) for s in start)]
-    nothing = np.zeros(cube.shape, np.int64)
-    return augment(cube, nothing, 0.0, rng)[0]
+    n = both.shape[1] - 2 * JITTER_VOXELS
+    cube = both[(slice(None), *(slice(int(s), int(s) + n) for s in start))]
+    for axis in (1, 2, 3):
+        if rng.random() < 0.5:
+            cube = np.flip(cube, axis)
+    chi = cube[1] * (rng.uniform(0.7, 1.3) if rng.random() > NO_PHASE else 0.0)
+    return np.stack([_bend(cube[0], rng), chi.astype(np.float32)])

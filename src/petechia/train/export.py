@@ -16,6 +16,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from petechia.prepared.patches import CHANNELS
+
 LARGEST_HALF = 65504.0  # IEEE 754 binary16
 SMALL_WEIGHT = 256  # numbers; below, 32 bits cost nothing
 # The logger by which the exporter lists the operators that it cannot register.
@@ -40,9 +42,9 @@ def to_onnx(network: nn.Module) -> bytes:
 
 
 def classifier_to_onnx(network: nn.Module, side: int) -> bytes:
-    """ONNX bytes: cubes (n, 1, side, side, side) -> probability (n, classes), any n."""
+    """ONNX bytes: cubes (n, CHANNELS, side, side, side) -> probability (n, classes), any n."""
     return _exported(
-        network, torch.zeros(4, 1, side, side, side), {0: torch.export.Dim("n", min=1, max=4096)}
+        network, torch.zeros(4, CHANNELS, side, side, side), {0: torch.export.Dim("n", min=1, max=4096)}
     )
 
 

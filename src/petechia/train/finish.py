@@ -135,7 +135,7 @@ def _dataset_options(choosing: Choosing) -> DatasetOptions:
     return DatasetOptions(
         n=choosing.scans, seed=choosing.seed + 777, anatomy=choosing.anatomy,
         heads=choosing.heads if choosing.anatomy else (), contrasts=choosing.contrasts,
-        alternate=True, parts=False, lesion_free_fraction=0.25, world=choosing.world,
+        alternate=True, lesion_free_fraction=0.25, world=choosing.world,
     )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from petechia.prepared.patches import CHANNELS
+
 NEW_CLASS_LOGIT = -4.0  # of a class that the weights started from do not know
 
 
@@ -65,9 +67,9 @@ class SecondLook(nn.Module):
     Dou 2016 (IEEE TMI 35:1182-1195) screens first and discriminates the candidates after; so do we.
     """
 
-    def __init__(self, classes: int, widths: tuple[int, ...], leak: float) -> None:
+    def __init__(self, inputs: int, classes: int, widths: tuple[int, ...], leak: float) -> None:
         super().__init__()
-        channels = 1
+        channels = inputs
         self.levels = nn.ModuleList()
         for width in widths:
             self.levels.append(Block(channels, width, leak))
@@ -76,7 +78,7 @@ class SecondLook(nn.Module):
         self.head = nn.Linear(2 * channels, classes)
 
     def forward(self, cubes: torch.Tensor) -> torch.Tensor:
-        """cubes (b, 1, n, n, n) -> logits (b, classes)."""
+        """cubes (b, inputs, n, n, n) -> logits (b, classes)."""
         x = cubes
         for level, block in enumerate(self.levels):
             x = block(x if level == 0 else self.pool(x))  # (b, width, n', n', n')
@@ -124,8 +126,8 @@ def build_detector() -> UNet:
 
 
 def build_second_look() -> SecondLook:
-    """The detector's classes, for one candidate at 0.8 mm."""
-    return SecondLook(classes=7, widths=(12, 32, 64), leak=0.05)
+    """The detector's classes, for one candidate at 0.8 mm: image and local susceptibility."""
+    return SecondLook(inputs=CHANNELS, classes=7, widths=(12, 32, 64), leak=0.05)
 
 
 def build_anatomy() -> UNet:

@@ -25,7 +25,6 @@ from torch import nn
 
 from petechia.errors import UsageError
 from petechia.network.card import load_card
-from petechia.prepared.patches import PATCH_VOXELS, cubes
 from petechia.simulate.anatomy import HeadLabels, load_head
 from petechia.simulate.phantom import procedural_head
 from petechia.simulate.scan import IGNORE, LABELS
@@ -156,7 +155,7 @@ def train_second_look(
     images, kinds = [], []
     for example in examples:
         places, kind = proposals(score(example), example)
-        images.append(cubes(example.image, places, PATCH_VOXELS + 2 * data.JITTER_VOXELS).astype(np.float16))
+        images.append(data.candidate_cubes(example, places))
         kinds.append(kind)
     every, kind = np.concatenate(images), np.concatenate(kinds)
     report(f"second look: {len(kind)} candidates, {int((kind == LABELS.index('cmb')).sum())} microbleeds")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from petechia import geometry
 from petechia.types import DetectSettings, Finding, Series, Volume
 from petechia.volume.orient import place
+from petechia.volume.phase import with_phase
 from petechia.volume.scale import scale
 from petechia.volume.susceptibility import turn_map
 
@@ -16,6 +17,7 @@ def build(series: Series, settings: DetectSettings) -> Volume:
 
     Uses settings.assume_ras, settings.invert and settings.qsm. Geometry follows the table in volume.orient,
     numbers the rules of volume.scale; a susceptibility map is turned (volume.susceptibility).
+    A phase image comes along in radians, or a warning says why not (volume.phase).
     Raises Refusal: no-orientation, left-right-conflict, affine, voxel-size, sheared, scaling, nan, not-a-map.
     """
     placement = place(series, settings.assume_ras)
@@ -25,7 +27,7 @@ def build(series: Series, settings: DetectSettings) -> Volume:
     if settings.qsm or series.protocol.contrast == "qsm":
         voxels, turned = turn_map(voxels, series.path)
     voxels.setflags(write=False)
-    return Volume(
+    volume = Volume(
         name=series.name,
         path=series.path,
         sha256=series.sha256,
@@ -36,3 +38,4 @@ def build(series: Series, settings: DetectSettings) -> Volume:
         excluded=intensity.excluded,
         findings=series.findings + placement.findings + intensity.findings + turned,
     )
+    return with_phase(volume, series.phase)

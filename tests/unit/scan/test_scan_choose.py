@@ -265,3 +265,27 @@ def test_bids_derivatives_and_source_data_are_left_alone(tmp_path: Path) -> None
 def test_bids_name_that_does_not_fit_its_folder(file: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="bad-id"):
         find_scans(dataset(tmp_path, f"sub-01/anat/{file}.nii.gz"))
+
+
+# -- phase -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("image", "phases", "chosen"),
+    [
+        ("sub-1_acq-swi_T2starw", ["sub-1_acq-swi_part-phase_T2starw"], 0),
+        ("sub-1_part-mag_T2starw", ["sub-1_part-phase_T2starw"], 0),
+        ("sub-1_run-1_swi", ["sub-1_run-2_part-phase_swi", "sub-1_run-1_part-phase_GRE"], 1),
+        ("sub-1_swi", ["sub-1_part-phase_GRE", "sub-1_part-phase_swi"], 1),
+        ("sub-1_echo-2_T2starw", ["sub-1_echo-1_part-phase_T2starw"], None),
+        ("sub-1_acq-gre_T2starw", ["sub-1_acq-swi_part-phase_T2starw"], None),
+    ],
+)
+def test_the_phase_of_the_same_acquisition_comes_along(
+    image: str, phases: list[str], chosen: int | None, tmp_path: Path
+) -> None:
+    root = dataset(tmp_path, *(f"sub-1/anat/{name}.nii.gz" for name in (image, *phases)))
+    (scan,) = find_scans(root)
+    assert scan.path.name == f"{image}.nii.gz"
+    expected = None if chosen is None else root / "sub-1" / "anat" / f"{phases[chosen]}.nii.gz"
+    assert scan.phase == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from petechia.prepared.patches import CHANNELS
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.train import data
 from petechia.train.data import JITTER_VOXELS, Example
@@ -39,13 +40,13 @@ def test_proposals_are_peaks_by_what_lies_there_and_every_planted_bleed() -> Non
 
 def test_half_of_a_batch_are_bleeds_and_cubes_are_cut_near_the_centre() -> None:
     side = 8 + 2 * JITTER_VOXELS
-    images = np.ones((6, 1, side, side, side), np.float16)
+    images = np.ones((6, CHANNELS, side, side, side), np.float16)
     images[:, 0, side // 2, side // 2, side // 2] = 0.1  # the dark dot
     kinds = np.array([CMB, VESSEL, VESSEL, VESSEL, 0, 0])
     image, target = next(data.candidate_batches(images, kinds, 16, np.random.default_rng(0)))
-    assert image.shape == (16, 1, 8, 8, 8)
+    assert image.shape == (16, CHANNELS, 8, 8, 8)
     assert int((target == CMB).sum()) == 8
-    darkest = image.reshape(16, -1).argmin(1)
+    darkest = image[:, 0].reshape(16, -1).argmin(1)
     centre = torch.stack(torch.unravel_index(darkest, (8, 8, 8)), 1).float()
     assert float((centre - 3.5).abs().max()) <= JITTER_VOXELS + 0.5
     assert len({tuple(c.tolist()) for c in centre}) > 3
@@ -68,7 +69,7 @@ def test_weights_of_fewer_classes_give_the_same_answer_among_those_they_know() -
 
 
 def test_the_second_look_answers_one_row_a_cube() -> None:
-    assert build_second_look()(torch.rand(3, 1, 24, 24, 24)).shape == (3, len(LABELS))
+    assert build_second_look()(torch.rand(3, CHANNELS, 24, 24, 24)).shape == (3, len(LABELS))
 
 
 def test_the_fast_way_to_score_an_example_agrees_with_torch() -> None:

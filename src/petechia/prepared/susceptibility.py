@@ -1,0 +1,153 @@
+"""What the phase tells of each place: iron or calcium. A map of local susceptibility, by any vendor's phase.
+
+The phase is divided by a smoothed copy of itself, which takes away wraps, coils, air and bone (Wang 2000);
+then the dipole is inverted (Tikhonov; de Rochefort 2008). Iron and calcium dim an image alike; in the phase
+they have opposite signs (Yamada 1996). Which sign is iron depends on the vendor and is often lost on the way,
+so the scan itself is asked: blood in veins is iron.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from petechia import geometry
+from petechia.types import FloatArray, Volume
+
+COARSE_MM = 0.9  # finer voxels are averaged up to this: a bleed is larger, and the cost is cubic
+LOWPASS_MM = 3.0  # standard deviation of the smoothed copy
+WEIGHT = 0.15  # of the inversion
+MARGIN_MM = 8.0  # about the brain, so that the ends of the block do not meet
+CLIP = 8.0  # robust standard deviations of the brain
+LEAST_VOXELS = 1000  # of brain in the phase image; with fewer there is no map
+LEAST_VEIN_VOXELS = 200  # to tell the sign of iron by
+CLEAR_SIGN = 0.08  # mean over the veins, from which the sign is clear
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalSusceptibility:
+    """Iron and calcium of opposite signs, in robust standard deviations of this brain, within CLIP."""
+
+    voxels: FloatArray  # (i, j, k) float32, zero outside the brain
+    affine_ras: FloatArray  # (4, 4) voxel centre -> RAS+ mm
+
+    def on_grid(self, shape: tuple[int, ...], affine_ras: FloatArray) -> FloatArray:
+        """Values on another grid (i, j, k), linear; zero beyond the map."""
+        return _looked_up(self.voxels, np.linalg.inv(self.affine_ras) @ affine_ras, shape, 1)
+
+    def at(self, centres_ras_mm: FloatArray) -> FloatArray:
+        """Values (n,) at positions (n, 3), linear; zero beyond the map."""
+        index = geometry.apply_affine(np.linalg.inv(self.affine_ras), centres_ras_mm)
+        values: FloatArray = ndimage.map_coordinates(self.voxels, index.T, order=1, cval=0.0)
+        return values
+
+
+def local_susceptibility(
+    volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: FloatArray
+) -> LocalSusceptibility | None:
+    """The map of a scan with phase, its sign still the vendor's; None where it has no phase of the brain.
+
+    brain (a, b, c): any grid, found by its affine.
+    """
+    if volume.phase is None:
+        return None
+    spacing = geometry.spacing_mm(volume.phase.affine_ras)
+    factors = tuple(max(1, int(COARSE_MM / each)) for each in spacing)
+    low, high = _brain_box(brain, brain_affine_ras, volume.phase.affine_ras, volume.phase.voxels.shape)
+    box = tuple(
+        slice(int(a), int(a) + max(int(b - a) // f, 1) * f)
+        for a, b, f in zip(low, high, factors, strict=True)
+    )
+    turning = _averaged(np.exp(1j * volume.phase.voxels[box]).astype(np.complex64), factors)
+    affine = _coarse_affine(volume.phase.affine_ras, low, factors)
+    inside = _looked_up(brain, np.linalg.inv(brain_affine_ras) @ affine, turning.shape, 0) > 0.5
+    image = _looked_up(volume.voxels, np.linalg.inv(volume.affine_ras) @ affine, turning.shape, 1)
+    inside &= image > 0.1 * float(np.median(image[inside])) if inside.any() else False
+    if int(inside.sum()) < LEAST_VOXELS:
+        return None
+    local = _local_phase(turning * image, affine) * inside
+    chi = _inverted(local, affine)
+    chi -= float(np.median(chi[inside]))
+    chi /= 1.4826 * float(np.median(np.abs(chi[inside]))) + 1e-9
+    np.clip(chi, -CLIP, CLIP, out=chi)
+    return LocalSusceptibility(chi * inside, affine)
+
+
+def iron_positive(chi: LocalSusceptibility, veins_ras_mm: FloatArray) -> LocalSusceptibility | None:
+    """The map with iron positive, by the veins at positions (n, 3); None where they do not tell."""
+    if len(veins_ras_mm) < LEAST_VEIN_VOXELS:
+        return None
+    mean = float(chi.at(veins_ras_mm).mean())
+    if abs(mean) < CLEAR_SIGN:
+        return None
+    return LocalSusceptibility(chi.voxels * np.float32(np.sign(mean)), chi.affine_ras)
+
+
+def _brain_box(
+    brain: NDArray[np.bool_], brain_affine: FloatArray, affine: FloatArray, shape: tuple[int, ...]
+) -> tuple[FloatArray, FloatArray]:
+    """First and one past the last voxel (3,) of the phase image that hold the brain and MARGIN_MM."""
+    places = np.argwhere(brain)
+    ends = np.array([places.min(0), places.max(0)]) if len(places) else np.zeros((2, 3))
+    corners = np.array([(i, j, k) for i in ends[:, 0] for j in ends[:, 1] for k in ends[:, 2]])
+    index = geometry.apply_affine(np.linalg.inv(affine) @ brain_affine, corners)
+    margin = MARGIN_MM / np.asarray(geometry.spacing_mm(affine))
+    low = np.clip(np.floor(index.min(0) - margin), 0, np.asarray(shape) - 1)
+    return low, np.clip(np.ceil(index.max(0) + margin), low + 1, shape)
+
+
+def _averaged(values: NDArray[np.complex64], factors: tuple[int, ...]) -> NDArray[np.complex64]:
+    """Means over blocks of whole voxels."""
+    (i, j, k), (a, b, c) = values.shape, factors
+    blocks: NDArray[np.complex64] = values.reshape(i // a, a, j // b, b, k // c, c).mean((1, 3, 5))
+    return blocks
+
+
+def _coarse_affine(affine: FloatArray, low: FloatArray, factors: tuple[int, ...]) -> FloatArray:
+    """Of the averaged block (4, 4)."""
+    wide = np.asarray(factors, float)
+    coarse = affine.copy()
+    coarse[:3, :3] = affine[:3, :3] * wide
+    coarse[:3, 3] = geometry.apply_affine(affine, (low + (wide - 1) / 2)[None])[0]
+    return coarse
+
+
+def _looked_up(
+    values: FloatArray | NDArray[np.bool_], to_index: FloatArray, shape: tuple[int, ...], order: int
+) -> FloatArray:
+    """Values of one grid at the voxels of another, zero beyond; float32."""
+    found: FloatArray = ndimage.affine_transform(
+        values.astype(np.float32, copy=False), to_index[:3, :3], to_index[:3, 3], shape, order=order,
+        output=np.float32, cval=0.0,
+    )  # fmt: skip
+    return found
+
+
+def _local_phase(signal: NDArray[np.complex64], affine: FloatArray) -> FloatArray:
+    """Angle (i, j, k) in rad between a complex image and its smoothed copy."""
+    sigma = [LOWPASS_MM / each for each in geometry.spacing_mm(affine)]
+    smooth = ndimage.gaussian_filter(signal.real, sigma) + 1j * ndimage.gaussian_filter(signal.imag, sigma)
+    angle: FloatArray = np.angle(signal * smooth.conj()).astype(np.float32)
+    return angle
+
+
+def _inverted(local: FloatArray, affine: FloatArray) -> FloatArray:
+    """Susceptibility (i, j, k) of a local phase, in units of its own: B0 is the scanner's z axis."""
+    spacing = geometry.spacing_mm(affine)
+    b0 = np.linalg.inv(affine[:3, :3] / spacing) @ np.array([0.0, 0.0, 1.0])
+    shape = tuple(fft.next_fast_len(n, real=True) for n in local.shape)
+    wave = [fft.fftfreq(n, d).astype(np.float32) for n, d in zip(shape[:2], spacing[:2], strict=True)]
+    wave.append(fft.rfftfreq(shape[2], spacing[2]).astype(np.float32))
+    i, j, k = wave[0][:, None, None], wave[1][None, :, None], wave[2][None, None, :]
+    squared = i**2 + j**2 + k**2
+    squared[0, 0, 0] = 1.0
+    kernel = (1 / 3 - (b0[0] * i + b0[1] * j + b0[2] * k) ** 2 / squared).astype(np.float32)
+    kernel /= kernel**2 + np.float32(WEIGHT**2)
+    kernel[0, 0, 0] = 0.0
+    spectrum = fft.rfftn(local, shape)
+    spectrum *= kernel
+    chi: FloatArray = fft.irfftn(spectrum, shape)[tuple(slice(0, n) for n in local.shape)]
+    return np.ascontiguousarray(chi, dtype=np.float32)
