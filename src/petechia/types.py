@@ -177,7 +177,7 @@ class ScoreMap:
     """Per-voxel class probabilities on a prepared grid; they sum to one over the classes."""
 
     classes: tuple[str, ...]
-    probability: FloatArray  # (class, i, j, k) float32
+    probability: FloatArray  # (class, i, j, k) float32 or float16
     affine_ras: FloatArray  # (4, 4) voxel centre -> RAS+ mm
     spacing_mm: float
 

@@ -26,6 +26,9 @@ def simulate(
     lesion_free_fraction: float = 1 / 3,
     world: Literal["clinical", "wide"] = "clinical",
     off: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    parts: Annotated[
+        tuple[Literal["mag", "phase", "qsm", "none"], ...], Parameter(consume_multiple=True, negative=())
+    ] = ("mag", "phase", "qsm"),
     device: str = "cpu",
 ) -> int:
     """Make labelled scans from physics, for trying, testing and training.
@@ -72,6 +75,8 @@ def simulate(
         clinical: what most clinics do; wide: every scanner, age, artefact and disease we can simulate.
     off
         Factors of the world to leave out, such as ghosts or atrophy_mm; docs/world.md lists them.
+    parts
+        Written beside each image: its phase; of an SWI also magnitude and QSM. none: the image alone.
     device
         cpu, or a torch device such as cuda.
     """
@@ -91,6 +96,7 @@ def simulate(
         alternate=alternate,
         microbleeds=microbleeds,
         lesion_free_fraction=lesion_free_fraction,
+        parts=tuple(part for part in parts if part != "none"),
         world=chosen_world(world, off, "petechia simulate"),
         device=device,
     )

@@ -14,7 +14,7 @@ CANDIDATE_FLOOR = 0.05  # a place is looked at again where the detector gives mi
 SPLIT_DISTANCE_MM = 2.5  # two peaks of one island further apart than this are looked at one by one
 SAME_LESION_MM = 5.0  # centres closer than this are one lesion, the rule by which figures are counted
 HALO_MM = 3.0  # so is a centre this close to a stronger candidate's outline: blooming breaks into pieces
-CLIP = 1e-6  # of the peak before its logit: float32 knows no more
+CLIP = 3e-4  # of a score before its logit: near one the detector's 16 bits know no more
 MIMIC_PEAK = 0.5  # a calcification is listed where the network is at least this sure
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)  # 26-connected: a diagonal touch is one lesion
 
@@ -96,7 +96,7 @@ def _basins(score: FloatArray, floor: float, spacing_mm: float) -> list[NDArray[
     basins: list[NDArray[np.int32]] = []
     for number, box in enumerate(ndimage.find_objects(islands), start=1):
         inside = islands[box] == number
-        local = np.where(inside, score[box], 0.0)
+        local = np.where(inside, score[box], 0.0).astype(np.float32)
         peaks = _peaks(local, reach)
         voxels = np.argwhere(inside)
         nearest = ((voxels[:, None] - peaks[None]) ** 2).sum(-1).argmin(1)  # (n,)
@@ -125,7 +125,7 @@ def _peaks(local: FloatArray, reach: int) -> NDArray[np.intp]:
 
 
 def _candidate(scores: ScoreMap, voxels: NDArray[np.int32]) -> Candidate:
-    here = scores.probability[:, voxels[:, 0], voxels[:, 1], voxels[:, 2]]  # (class, n)
+    here = scores.probability[:, voxels[:, 0], voxels[:, 1], voxels[:, 2]].astype(np.float32)  # (class, n)
     cmb = here[scores.classes.index("cmb")]
     at, peak = voxels[int(cmb.argmax())], float(cmb.max())
     mass = {name: float(here[index].sum()) for index, name in enumerate(scores.classes) if name != "cmb"}

@@ -73,7 +73,7 @@ def classify(network: Network, cubes: FloatArray) -> FloatArray:
 
 
 def _check(probability: FloatArray, network: Network) -> None:
-    total = probability.sum(0)
+    total = probability.sum(0, dtype=np.float32)
     if probability.shape[0] != len(network.classes):
         found = f"{probability.shape[0]} classes"
     elif not np.isfinite(total).all():
@@ -98,19 +98,26 @@ def _openvino(onnx: bytes, threads: int) -> tuple[Run, str]:
     import openvino
 
     core = openvino.Core()
-    compiled: Any = core.compile_model(
-        core.read_model(onnx),
-        "CPU",
-        {
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-        },
+    model: Any = core.read_model(onnx)
+    hints = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    # A whole image is compiled for its own shape: 0.1 s, and half a gigabyte less than for any shape.
+    whole_image = model.input(0).partial_shape[0].is_static
+    compiled: dict[tuple[int, ...], Any] = (
+        {} if whole_image else {(): core.compile_model(model, "CPU", hints)}
     )
 
     def run(image: FloatArray) -> FloatArray:
+        key = image.shape if whole_image else ()
+        if key not in compiled:
+            compiled.clear()
+            model.reshape(list(key))
+            compiled[key] = core.compile_model(model, "CPU", hints)
         # A request of its own each time: its output is handed over without a copy, its buffers end with it.
-        request = compiled.create_infer_request()
+        request = compiled[key].create_infer_request()
         given = np.ascontiguousarray(image, dtype=np.float32)
         answer: FloatArray = request.infer({0: given}, share_inputs=True, share_outputs=True)[0]
         return answer

@@ -33,6 +33,9 @@ TRUTH_COLUMNS = (
 )  # fmt: skip
 
 
+PARTS = ("mag", "phase", "qsm")  # magnitude and QSM of an SWI; phase of any image but QSM
+
+
 @dataclass(frozen=True, slots=True)
 class DatasetOptions:
     """What to simulate."""
@@ -47,7 +50,7 @@ class DatasetOptions:
     microbleeds: int | None = None  # fixed count; None: drawn from the priors
     world: World = field(default_factory=World)
     device: str = "cpu"
-    parts: bool = True  # write magnitude, phase and QSM beside the SWI
+    parts: tuple[str, ...] = PARTS  # of PARTS, written beside the image
 
 
 def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> None:
@@ -81,7 +84,7 @@ def write_subject(
     turn = (index + index // len(heads)) % len(options.contrasts)
     contrasts = (options.contrasts[turn],) if options.alternate else options.contrasts
     for contrast in contrasts:
-        with_qsm = options.parts and contrast == "swi"
+        with_qsm = "qsm" in options.parts and contrast == "swi"
         scan = simulate_scan(model, draw_plan(contrast, rng, options.world), seed, with_qsm)
         _write_scan(out, subject, scan, options)
 
@@ -155,22 +158,19 @@ def _write_scan(out: Path, subject: str, scan: SimulatedScan, options: DatasetOp
     folder = out / subject / "anat"
     facts = _sidecar(scan)
     parts = scan.parts
-    shown = (scan.image, scan.affine_ras)
-    if contrast == "qsm":
-        images = [(f"{stem}_Chimap", *shown, facts | {"Units": "ppm"})]
-    else:
-        images = [(f"{stem}_T2starw", *shown, facts)]
-    if options.parts and contrast != "qsm":
-        in_rad = facts | {"Units": "rad"}
-        images.append((f"{stem}_part-phase_T2starw", parts.phase, parts.affine_ras, in_rad))
-    if options.parts and contrast == "swi":
-        magnitude = _twelve_bits(parts.magnitude)
-        images.append((f"{stem}_part-mag_T2starw", magnitude, parts.affine_ras, facts))
-        if parts.chi_ppm is not None:
-            images.append((f"{stem}_Chimap", parts.chi_ppm, parts.affine_ras, facts | {"Units": "ppm"}))
+    images = [(f"{stem}_{'Chimap' if contrast == 'qsm' else 'T2starw'}", scan.image, scan.affine_ras, facts)]
+    if "mag" in options.parts and contrast == "swi":
+        images.append((f"{stem}_part-mag_T2starw", _twelve_bits(parts.magnitude), parts.affine_ras, facts))
+    if parts.chi_ppm is not None:
+        images.append((f"{stem}_Chimap", parts.chi_ppm, parts.affine_ras, facts))
     for name, voxels, affine_ras, sidecar in images:
+        unit = {"Units": "ppm"} if name.endswith("Chimap") else {}
         write_file(folder / f"{name}.nii.gz", _nifti(_compact(voxels), affine_ras))
-        write_file(folder / f"{name}.json", _json(sidecar))
+        write_file(folder / f"{name}.json", _json(sidecar | unit))
+    if "phase" in options.parts and contrast != "qsm":
+        stored = _nifti(parts.phase, parts.affine_ras, 2 * math.pi / 4096)
+        write_file(folder / f"{stem}_part-phase_T2starw.nii.gz", stored)
+        write_file(folder / f"{stem}_part-phase_T2starw.json", _json(facts | {"Units": "rad"}))
     truth = out / "derivatives" / "truth" / subject / "anat"
     write_file(truth / f"{stem}_lesions.tsv", truth_table(scan).encode())
 
@@ -226,8 +226,13 @@ def _compact(voxels: FloatArray) -> AnyArray:
     return voxels.astype(np.float32)
 
 
-def _nifti(voxels: AnyArray, affine_ras: FloatArray) -> bytes:
+def _nifti(voxels: AnyArray, affine_ras: FloatArray, step: float | None = None) -> bytes:
+    """One image; with a step, stored as whole multiples of it in 16 bits, as scanners store phase."""
+    if step is not None:
+        voxels = np.rint(voxels / step).astype(np.int16)
     image = nib.Nifti1Image(voxels, affine_ras)
+    if step is not None:
+        image.header.set_slope_inter(step, 0.0)
     image.set_qform(affine_ras, 1)
     image.set_sform(affine_ras, 1)
     image.header.set_xyzt_units("mm", "sec")

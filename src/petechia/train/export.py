@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -17,7 +17,9 @@ import torch
 from torch import nn
 
 from petechia.prepared.patches import CHANNELS
+from petechia.train.model import UNet, unfold
 
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 LARGEST_HALF = 65504.0  # IEEE 754 binary16
 SMALL_WEIGHT = 256  # numbers; below, 32 bits cost nothing
 # The logger by which the exporter lists the operators that it cannot register.
@@ -35,21 +37,42 @@ class _Probabilities(nn.Module):
         return torch.softmax(self.network(image), 1)
 
 
-def to_onnx(network: nn.Module) -> bytes:
-    """ONNX bytes: image (1, 1, i, j, k) -> probability (1, classes, i, j, k), any multiple of 16."""
+class _FoldedProbabilities(nn.Module):
+    """As `_Probabilities`, for a U-Net with a stem: 16 bits before unfolding, or a scan costs a gigabyte."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        s = self.network.stem
+        x = self.network.folded(image)  # (b, c s^3, i, j, k)
+        b, channels, i, j, k = x.shape
+        x = torch.softmax(x.reshape(b, channels // s**3, s**3, i, j, k), 1).half()
+        return unfold(x.reshape(b, channels, i, j, k), s)
+
+
+def to_onnx(network: UNet) -> bytes:
+    """ONNX bytes: image (1, 1, i, j, k) -> probability (1, classes, i, j, k), any multiple of 16.
+
+    float32; float16 from a network with a stem.
+    """
     lengths = {axis: 16 * torch.export.Dim(f"n{axis}", min=1, max=256) for axis in (2, 3, 4)}
-    return _exported(network, torch.zeros(1, 1, 48, 64, 80), lengths)
+    model = _Probabilities(network) if network.stem == 1 else _FoldedProbabilities(network)
+    return _exported(model, torch.zeros(1, 1, 48, 64, 80), lengths)
 
 
 def classifier_to_onnx(network: nn.Module, side: int) -> bytes:
     """ONNX bytes: cubes (n, CHANNELS, side, side, side) -> probability (n, classes), any n."""
     return _exported(
-        network, torch.zeros(4, CHANNELS, side, side, side), {0: torch.export.Dim("n", min=1, max=4096)}
+        _Probabilities(network),
+        torch.zeros(4, CHANNELS, side, side, side),
+        {0: torch.export.Dim("n", min=1, max=4096)},
     )
 
 
-def _exported(network: nn.Module, example: torch.Tensor, lengths: dict[int, Any]) -> bytes:
-    model = _Probabilities(network).eval()
+def _exported(model: nn.Module, example: torch.Tensor, lengths: dict[int, Any]) -> bytes:
+    model.eval()
     with _without_known_noise():
         program = torch.onnx.export(
             model, (example,), dynamo=True, opset_version=18, input_names=["image"],
@@ -110,7 +133,7 @@ def to_safetensors(network: nn.Module) -> bytes:
     return content
 
 
-def from_safetensors(network: nn.Module, content: bytes) -> nn.Module:
+def from_safetensors(network: AnyNetwork, content: bytes) -> AnyNetwork:
     """Put stored weights into a network of the same shape; raises on any difference."""
     network.load_state_dict(safetensors.torch.load(content), strict=True)
     return network

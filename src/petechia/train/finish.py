@@ -81,9 +81,9 @@ def finish_model(trained: Trained, out: Path, choosing: Choosing, facts: dict[st
 
 def _export(trained: Trained, folder: Path) -> dict[str, object]:
     """All networks as ONNX and safetensors; returns the card's fixed part."""
-    anatomy = _loaded(build_anatomy(), trained.anatomy)
-    detector = _loaded(build_detector(), trained.detector)
-    second = _loaded(build_second_look(), trained.second_look)
+    anatomy = from_safetensors(build_anatomy(), trained.anatomy.read_bytes())
+    detector = from_safetensors(build_detector(), trained.detector.read_bytes())
+    second = from_safetensors(build_second_look(), trained.second_look.read_bytes())
     coarse = {"classes": list(ANATOMY_CLASSES), "spacing_mm": prepare.ANATOMY_SPACING_MM}
     fine = {"classes": list(LABELS), "spacing_mm": prepare.DETECTOR_SPACING_MM}
     multiple, cube = {"multiple": prepare.MULTIPLE}, {"multiple": PATCH_VOXELS}
@@ -103,10 +103,6 @@ def _export(trained: Trained, folder: Path) -> dict[str, object]:
         "inputs": "one SWI or T2*-GRE magnitude volume, iron dark; or a QSM, turned so that iron is dark",
         "networks": networks,
     }
-
-
-def _loaded(network: nn.Module, weights: Path) -> nn.Module:
-    return from_safetensors(network, weights.read_bytes())
 
 
 def _files(network: nn.Module, onnx: bytes, name: str, folder: Path) -> dict[str, object]:
@@ -135,7 +131,7 @@ def _dataset_options(choosing: Choosing) -> DatasetOptions:
     return DatasetOptions(
         n=choosing.scans, seed=choosing.seed + 777, anatomy=choosing.anatomy,
         heads=choosing.heads if choosing.anatomy else (), contrasts=choosing.contrasts,
-        alternate=True, lesion_free_fraction=0.25, world=choosing.world,
+        alternate=True, parts=("phase",), lesion_free_fraction=0.25, world=choosing.world,
     )  # fmt: skip
 
 

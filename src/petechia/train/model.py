@@ -51,6 +51,10 @@ class UNet(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """image (b, 1, i, j, k), lengths multiples of 16 -> logits (b, classes, i, j, k)."""
+        return unfold(self.folded(image), self.stem)
+
+    def folded(self, image: torch.Tensor) -> torch.Tensor:
+        """As `forward`, before the answer is unfolded: (b, classes s^3, i/s, j/s, k/s), class slowest."""
         x = fold(image, self.stem)  # (b, s^3, i/s, j/s, k/s)
         kept = []
         for level, block in enumerate(self.down):
@@ -58,7 +62,8 @@ class UNet(nn.Module):
             kept.append(x)
         for rise, block, skip in zip(self.rise, self.up, kept[-2::-1], strict=True):
             x = block(torch.cat([rise(x), skip], 1))
-        return unfold(self.head(x), self.stem)
+        logits: torch.Tensor = self.head(x)
+        return logits
 
 
 class SecondLook(nn.Module):

@@ -72,7 +72,7 @@ class TrainSettings:
     contrasts: tuple[str, ...] = ("swi", "gre")  # each head is acquired in all of them
     world: World = field(default_factory=World)
     choosing_heads: tuple[str, ...] = ("head_13", "head_14")  # calibration and operating points
-    choosing_scans: int = 32
+    choosing_scans: int = 48
 
 
 @dataclass(frozen=True, slots=True)

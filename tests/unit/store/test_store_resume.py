@@ -11,7 +11,7 @@ import pytest
 
 from petechia.store.files import commit
 from petechia.store.manifest import Stamp
-from petechia.store.resume import content_key, find, is_current, key, scan_sha256
+from petechia.store.resume import content_key, find, is_current, key, scan_sha256, with_phase
 from petechia.types import DetectSettings, OutputFile
 
 OTHER = {
@@ -21,6 +21,7 @@ OTHER = {
     "invert": True,
     "volume_index": 0,
     "qsm": True,
+    "ignore_phase": True,
 }
 PLAIN = key("scan", DetectSettings(), "weights", "1.0")
 
@@ -79,3 +80,11 @@ def test_what_cannot_be_hashed_has_no_hash_and_never_blocks(tmp_path: Path) -> N
     for name in ("fifo", "dangling", "loop", "huge", "missing", "."):
         assert scan_sha256(tmp_path / name) == ""
     assert scan_sha256(Path("/dev/zero")) == ""
+
+
+def test_a_phase_image_that_comes_goes_or_changes_makes_another_reading() -> None:
+    scan, phases = "a" * 64, ("", "b" * 64, "c" * 64)
+    hashes = {with_phase(scan, phase) for phase in phases}
+    assert len(hashes) == 3
+    assert with_phase(scan, "") == scan
+    assert with_phase("", "b" * 64) == ""  # never current

@@ -50,6 +50,19 @@ def test_the_onnx_file_answers_as_the_network_does_and_its_making_is_silent(
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+def test_a_folded_network_answers_in_16_bits_for_any_shape_in_turn() -> None:
+    torch.manual_seed(1)
+    network = UNet(classes=3, widths=(2, 2, 2), stem=2).eval()
+    compiled = compile_network(to_onnx(network), ("a", "b", "c"), threads=1)
+    for shape in ((32, 16, 48), (16, 16, 16), (32, 16, 48)):
+        image = np.random.default_rng(0).normal(size=(1, 1, *shape)).astype(np.float32)
+        with torch.no_grad():
+            wanted = torch.softmax(network(torch.from_numpy(image)), 1).numpy()
+        found = compiled.run(image)
+        assert found.dtype == np.float16
+        np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
 def test_only_what_is_no_news_is_kept_back(told: list[str]) -> None:
     with export._without_known_noise():
         LOGGER.warning("torchvision is not installed. Skipping %s", "torchvision::nms")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from petechia.network.runtime import compile_network
+from petechia.prepared.patches import CHANNELS
 from petechia.train.export import classifier_to_onnx, from_safetensors, to_safetensors, with_half_weights
 from petechia.train.model import build_second_look
 
@@ -23,7 +24,7 @@ def test_the_onnx_answers_as_the_network_and_is_half_the_size(onnx_bytes: bytes)
     network = build_second_look().eval()
     weights = sum(p.numel() for p in network.parameters())
     assert len(onnx_bytes) < 2 * weights + 60_000
-    cubes = np.random.default_rng(0).random((5, 1, 24, 24, 24), dtype=np.float32)
+    cubes = np.random.default_rng(0).random((5, CHANNELS, 24, 24, 24), dtype=np.float32)
     with torch.no_grad():
         expected = torch.softmax(network(torch.from_numpy(cubes)), 1).numpy()
     answer = compile_network(onnx_bytes, tuple("abcdefg"), 1).run(cubes)

@@ -1,0 +1,109 @@
+"""The phase of the same acquisition, through the whole path: found, used, told, and never needed."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from whole_path import SETTINGS, read
+
+from petechia import pipeline
+from petechia.network.runtime import score
+from petechia.pipeline import Models
+from petechia.prepared import prepare
+from petechia.scan.nifti import read_series
+from petechia.types import Reading, ScanFile
+from petechia.volume.build import build
+
+
+@pytest.fixture(scope="module")
+def with_phase(dataset: Path) -> ScanFile:
+    (found,) = pipeline.find_scans(dataset)
+    assert found.phase is not None
+    return found
+
+
+def _read(scan: ScanFile, models: Models) -> Reading:
+    return pipeline.read_scan(scan, SETTINGS, models)[0]
+
+
+def _codes(reading: Reading) -> set[str]:
+    return {finding.code for finding in reading.findings}
+
+
+def _phase_file(folder: Path, with_phase: ScanFile, form: str) -> Path:
+    """The same phase as other scanners store it."""
+    assert with_phase.phase is not None
+    image = nib.load(with_phase.phase)
+    rad = image.get_fdata()
+    affine = image.affine.copy()
+    stored = {
+        "as it is": rad.astype(np.float32),
+        "other sign": (-rad).astype(np.float32),
+        "12 bits": np.clip(np.rint((rad + math.pi) * 4096 / (2 * math.pi)), 0, 4095).astype(np.uint16),
+        "elsewhere": rad.astype(np.float32),
+        "no phase": np.zeros(rad.shape, np.float32),
+    }[form]
+    if form == "elsewhere":
+        affine[:3, 3] += 400.0
+    path = folder / "phase.nii.gz"
+    nib.save(nib.Nifti1Image(stored, affine), path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["other sign", "12 bits"])
+def test_sign_and_unit_of_the_phase_do_not_matter(
+    form: str, with_phase: ScanFile, models: Models, tmp_path: Path
+) -> None:
+    reference = _read(with_phase, models)
+    assert "phase-used" in _codes(reference)
+    other = _read(
+        ScanFile(
+            with_phase.path, "s", Path("s"), False, phase=_phase_file(tmp_path, with_phase, form)
+        ),
+        models,
+    )  # fmt: skip
+    assert other.lesions is not None
+    assert reference.lesions is not None
+    assert [lesion.kind for lesion in other.lesions] == [lesion.kind for lesion in reference.lesions]
+    for mine, theirs in zip(other.lesions, reference.lesions, strict=True):
+        assert mine.probability == pytest.approx(theirs.probability, abs=0.02)
+
+
+@pytest.mark.parametrize("form", ["elsewhere", "no phase"])
+def test_a_phase_that_cannot_be_used_is_a_warning_and_the_scan_is_read(
+    form: str, with_phase: ScanFile, models: Models, tmp_path: Path
+) -> None:
+    alone = read(with_phase.path, models)
+    assert not _codes(alone) & {"phase-used", "phase-not-used"}
+    phase = _phase_file(tmp_path, with_phase, form)
+    reading = _read(ScanFile(with_phase.path, "s", Path("s"), False, phase=phase), models)
+    assert "phase-not-used" in _codes(reading)
+    assert reading.count == alone.count
+
+
+def test_planted_calcium_is_negative_and_blood_positive(
+    with_phase: ScanFile, dataset: Path, models: Models
+) -> None:
+    """The truth table knows what was planted; the map comes from the noisy wrapped phase alone."""
+    volume = build(read_series(with_phase, SETTINGS), SETTINGS)
+    anatomy = score(models.anatomy, prepare.for_anatomy(volume))
+    brain = prepare.brain_mask(anatomy)
+    scores = score(models.detector, prepare.for_detector(volume, anatomy))
+    chi = pipeline._susceptibility(volume, brain, anatomy, scores)
+    assert chi is not None
+    truth = dataset / "derivatives" / "truth" / "sub-0001" / "anat" / "sub-0001_acq-swi_lesions.tsv"
+    seen: dict[str, list[float]] = {"microbleed": [], "calcification": []}
+    ball = np.random.default_rng(0).uniform(-1, 1, (200, 3))
+    for row in csv.DictReader(truth.read_text().splitlines(), delimiter="\t"):
+        if row["kind"] in seen and float(row["cnr"]) >= 3:
+            centre = np.array([float(row[f"{axis}_mm"]) for axis in "xyz"])
+            values = chi.at(centre + ball * float(row["radius_mm"]))
+            seen[row["kind"]].append(float(values[np.abs(values).argmax()]))
+    assert len(seen["microbleed"]) >= 3
+    assert np.mean(np.array(seen["microbleed"]) > 0) >= 0.8
+    assert np.mean(np.array(seen["calcification"]) < 0) >= 0.8
