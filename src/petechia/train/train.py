@@ -207,7 +207,10 @@ def run_phase(
     settings: TrainSettings,
     report: Report,
 ) -> Path:
-    """The loop. Goes on from its checkpoint; returns the averaged weights (safetensors)."""
+    """The loop. Goes on from its checkpoint; returns the averaged weights (safetensors).
+
+    batches: from their beginning, also where the run goes on.
+    """
     torch.manual_seed(settings.seed)
     device = torch.device(settings.device)
     network, averaged = build().to(device), build().to(device)
@@ -219,6 +222,8 @@ def run_phase(
     )
     checkpoint = settings.out / f"{phase.name}.checkpoint.safetensors"
     first = resume(checkpoint, network, averaged, optimiser, report)
+    for _ in range(first):
+        next(batches)  # drawn before the stop: with them the run ends as if it had never stopped
     started = saved = time.monotonic()
     running = 0.0
     for step in range(first, phase.steps):

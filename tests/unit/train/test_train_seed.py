@@ -1,0 +1,73 @@
+"""The same seed gives the same weights, another seed others; a stopped run ends where a whole one does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from petechia.simulate.scan import LABELS
+from petechia.train import data, train
+from petechia.train.data import Example, PatchOptions
+from petechia.train.model import UNet
+
+STEPS = 6
+
+
+def _examples() -> list[Example]:
+    rng = np.random.default_rng(3)
+    labels = np.zeros((32, 32, 32), np.uint8)
+    labels[10:13, 10:13, 10:13] = LABELS.index("cmb")
+    image = rng.random(labels.shape).astype(np.float16)
+    coarse, regions = image[:16, :16, :16], labels[:16, :16, :16]
+    return [Example("a", image, labels, coarse, regions), Example("b", image[::-1], labels, coarse, regions)]
+
+
+def _batches(seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    options = PatchOptions(size=16)
+    rng = np.random.default_rng([seed, 11])
+    sources = [data.to_source(example, options, rng) for example in _examples()]
+    return data.patches(sources, 2, options, rng)
+
+
+def _network() -> UNet:
+    return UNet(classes=len(LABELS), widths=(4, 8), stem=2)
+
+
+def _weights(out: Path, seed: int) -> bytes:
+    settings = train.TrainSettings(out=out, seed=seed)
+    phase = train.Phase("tiny", STEPS, 1e-3, train.segmentation_loss)
+    return train.run_phase(_network, phase, _batches(seed), settings, lambda _line: None).read_bytes()
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
+    first = _weights(tmp_path / "a", 1)
+    assert _weights(tmp_path / "b", 1) == first
+    assert _weights(tmp_path / "c", 2) != first
+
+
+def test_a_run_stopped_half_way_ends_with_the_weights_of_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint holds weights, average, and the optimiser's state; the batches go on where they were."""
+    whole = _weights(tmp_path / "whole", 1)
+    settings = train.TrainSettings(out=tmp_path / "stopped", seed=1)
+    phase = train.Phase("tiny", STEPS, 1e-3, train.segmentation_loss)
+    monkeypatch.setattr(train, "SAVE_EVERY_S", -1.0)  # after every step
+
+    class Stop(Exception):
+        pass
+
+    def stopping() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for number, batch in enumerate(_batches(1)):
+            if number == STEPS // 2:
+                raise Stop
+            yield batch
+
+    with pytest.raises(Stop):
+        train.run_phase(_network, phase, stopping(), settings, lambda _line: None)
+    ended = train.run_phase(_network, phase, _batches(1), settings, lambda _line: None)
+    assert ended.read_bytes() == whole
