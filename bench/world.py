@@ -1,11 +1,11 @@
 """The table that a detector must fill across the wide world: sensitivity and false positives per stratum.
 
-    petechia simulate -o data -n 200 --seed 31 --world wide --contrast all --alternate \
+    petechia simulate -o data -n 67 --seed 31 --world wide --contrast all --parts phase \
         --anatomy LABEL_MAPS --heads head_15 head_16
     petechia detect data -o readings
     python bench/world.py readings data
 
-Strata come from the sidecars of the simulated scans. Brackets: 90 % bootstrap over scans.
+Strata come from the sidecars of the simulated scans. Brackets: 90 % bootstrap over heads, each with its scans.
 """
 
 from __future__ import annotations
@@ -92,10 +92,12 @@ def load(readings: Path, data: Path) -> tuple[list[Scan], Evaluation, FloatArray
     return scans, evaluation, listed.probability[known], listed.hit[known]
 
 
-def interval(above: FloatArray, below: FloatArray) -> str:
-    """The ratio of two sums over scans and its 90 % interval."""
+def interval(above: FloatArray, below: FloatArray, subjects: list[str]) -> str:
+    """The ratio of two sums over scans and its 90 % interval; scans of one subject are drawn together."""
     if below.sum() == 0:
         return "-"
+    _, of = np.unique(subjects, return_inverse=True)
+    above, below = np.bincount(of, above), np.bincount(of, below)
     rng = np.random.default_rng(0)
     picks = rng.integers(len(above), size=(RESAMPLES, len(above)))
     under = below[picks].sum(1)
@@ -131,8 +133,9 @@ def main() -> None:
         found = np.array([row.found for row in rows], float)
         read = np.array([row.false_positives is not None for row in rows], float)
         false = np.array([row.false_positives or 0 for row in rows], float)
+        subjects = [row.name.split("_", maxsplit=1)[0] for row in rows]
         counts = f"{name:26} {len(rows):5} {int(lesions.sum()):7}"
-        print(f"{counts}  {interval(found, lesions):18}  {interval(false, read)}")
+        print(f"{counts}  {interval(found, lesions, subjects):18}  {interval(false, read, subjects)}")
     for row in evaluation.mimics:
         print(f"{row.kind} called microbleed: {row.called} of {row.planted}")
     for origin in evaluation.origins:
