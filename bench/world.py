@@ -5,7 +5,7 @@
     petechia detect data -o readings
     python bench/world.py readings data
 
-Strata come from the sidecars of the simulated scans. Brackets: 90 % bootstrap over heads, each with its scans.
+Strata come from the sidecars of the simulated scans. Brackets: 90 % bootstrap over heads with their scans.
 """
 
 from __future__ import annotations
