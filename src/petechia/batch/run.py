@@ -24,6 +24,7 @@ from petechia import __version__
 from petechia.batch.worker import Answer, Crash, Lost, Read, ReaderFactory, Stop, Worker, path_reader
 from petechia.errors import EXIT_BUG, EXIT_OK, EXIT_REFUSED, PetechiaError, Refusal
 from petechia.limits import SCAN_TIMEOUT_S
+from petechia.scan.dicom.digest import dicom_sha256
 from petechia.store import lock, place, resume
 from petechia.store.disk import DISK, Disk
 from petechia.store.files import commit, sweep, told
@@ -114,7 +115,7 @@ def _one(
     with told(folder):
         sweep(folder, scan.name, options.disk)
     weights = worker.weights_sha256()
-    digest = resume.scan_sha256(scan.path)
+    digest = resume.scan_sha256(scan.path) if scan.dicom is None else dicom_sha256(scan.dicom)
     key = resume.key(digest, settings, weights, __version__)
     done = None if options.force else resume.find(folder, scan.name, key)
     if done is not None:

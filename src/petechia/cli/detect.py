@@ -29,6 +29,7 @@ def detect(
     qsm: Annotated[bool, Parameter(negative=())] = False,
     assume: Literal["RAS"] | None = None,
     volume: int | None = None,
+    series: str | None = None,
     timeout: float = SCAN_TIMEOUT_S,
     force: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -44,6 +45,8 @@ def detect(
 
       petechia detect scan_swi.nii.gz -o readings
 
+      petechia detect /data/dicom_study -o readings
+
       petechia detect /data/bids -o readings --participant-label 01 02
 
       petechia detect *.nii.gz -o readings --operating-point screening
@@ -56,7 +59,7 @@ def detect(
     Parameters
     ----------
     inputs
-        NIfTI files or BIDS datasets.
+        NIfTI files, BIDS datasets, or DICOM: a folder, a zip, a DICOMDIR.
     out
         Folder for the readings; made if missing. Must lie apart from the input.
     model
@@ -76,6 +79,8 @@ def detect(
         RAS: accept a file without orientation as RAS. Left and right are then withheld.
     volume
         Which volume of a 4-D file, from 0.
+    series
+        Which series of a DICOM study: its label in reading.json, its number, or its UID. Else the rules choose.
     timeout
         Seconds after which one scan is given up.
     force
@@ -95,7 +100,7 @@ def detect(
             "no-input", _WHERE, found="no INPUT", need="at least one", remedy="See petechia detect --help."
         )
     check_root(out, inputs)
-    scans, refusals = _found(inputs, participant_label)
+    scans, refusals = _found(inputs, participant_label, series)
     for refusal in refusals:
         complain(refusal.line)
     if any(scan.bids for scan in scans):
@@ -139,7 +144,7 @@ def _from_zero(volume: int | None) -> int | None:
 
 
 def _found(
-    inputs: tuple[Path, ...], labels: tuple[str, ...]
+    inputs: tuple[Path, ...], labels: tuple[str, ...], series: str | None
 ) -> tuple[tuple[ScanFile, ...], tuple[Refusal, ...]]:
     """The scans of all inputs, and the inputs refused as a whole. Nothing to read is never a success."""
     from petechia import batch
@@ -148,7 +153,7 @@ def _found(
     refusals: list[Refusal] = []
     for given in inputs:
         try:
-            scans += batch.find_scans(given, labels)
+            scans += batch.find_scans(given, labels, series)
         except Refusal as refusal:
             refusals.append(refusal)
     if scans:
@@ -160,5 +165,5 @@ def _found(
         inputs[0],
         found="no SWI or T2*-GRE scan",
         need="at least one",
-        remedy="Name a NIfTI file or the root of a BIDS dataset.",
+        remedy="Name a NIfTI file, a DICOM folder or the root of a BIDS dataset.",
     )
