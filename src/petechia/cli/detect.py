@@ -80,7 +80,7 @@ def detect(
     volume
         Which volume of a 4-D file, from 0.
     series
-        Which series of a DICOM study: its label in reading.json, its number, or its UID. Else the rules choose.
+        Which series of a DICOM study: its label in reading.json, number, or UID. Else the rules choose.
     timeout
         Seconds after which one scan is given up.
     force

@@ -38,10 +38,10 @@ def find_scans(
 ) -> tuple[ScanFile, ...]:
     """The scans of one input, in order of their path.
 
-    participants: labels with or without "sub-", for a BIDS dataset; empty means all. series: which series of a
-    DICOM study, by its label, number or UID; None: by the rules.
-    Raises UsageError: no-input, no-scan, no-participant, no-series, bad-id, name-collision; Refusal where DICOM
-    cannot be listed (scan.dicom.find); EnvironmentFailure: unreadable-folder.
+    participants: labels with or without "sub-", for a BIDS dataset; empty means all.
+    series: which series of a DICOM study, by its label, number or UID; None: by the rules.
+    Raises UsageError: no-input, no-scan, no-participant, no-series, bad-id, name-collision; Refusal where
+    DICOM cannot be listed (scan.dicom.find); EnvironmentFailure: unreadable-folder.
     """
     try:
         scans = _scans_of(input, participants, series)

@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from dicom_series import MAKERS, SeriesLook, as_read, write_series
 
+from dicom_series import MAKERS, SeriesLook, as_read, write_series
 from petechia.scan.choose import find_scans
 from petechia.scan.dicom.read import read_dicom, read_echoes
 from petechia.types import ScanFile, Series
@@ -115,7 +115,9 @@ def test_without_an_swi_the_late_echo_is_read_and_the_others_are_at_hand(tmp_pat
     made = {}
     for echo, time in enumerate((6.0, 13.0, 21.0, 29.0), 1):
         for kind in ("magnitude", "phase"):
-            look = SeriesLook("siemens", kind, echo=echo, echo_time_ms=time, series_number=4 + (kind == "phase"))
+            look = SeriesLook(
+                "siemens", kind, echo=echo, echo_time_ms=time, series_number=4 + (kind == "phase")
+            )
             made[kind, time] = voxels(echo * 10 + (kind == "phase"))
             write_series(tmp_path / "in", made[kind, time], oblique(), look)
     scan = one(tmp_path / "in")

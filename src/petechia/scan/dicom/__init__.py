@@ -1,4 +1,6 @@
-"""DICOM in: files -> headers -> stacks -> the one to read -> Series. pydicom decodes; rules and guards are ours.
+"""DICOM in: files -> headers -> stacks -> the one to read -> Series.
+
+pydicom and its plug-ins decode; the rules and the guards are ours.
 
 files     which files an input holds (folder, zip, DICOMDIR), within limits
 guard     the structure of one file's bytes, walked before any library sees them

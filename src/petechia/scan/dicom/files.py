@@ -33,8 +33,8 @@ class Listing:
 def list_files(given: Path) -> Listing:
     """Every DICOM file of a folder (all levels), a zip, a DICOMDIR, or the file itself.
 
-    Links to files are followed, links to folders are not. Hidden files, DICOMDIRs found in a folder, pipes and
-    devices are skipped and counted.
+    Links to files are followed, links to folders are not. DICOMDIRs found in a folder, pipes and devices are
+    skipped and counted; hidden files are skipped.
     Raises Refusal: too-many-files, hostile-file (a zip or DICOMDIR that leads outside, bombs), broken-file.
     """
     if given.is_dir():
@@ -124,7 +124,7 @@ def _is_image_file(path: Path) -> bool:
 
 
 def _of_dicomdir(path: Path) -> Listing:
-    """The files a DICOMDIR names, none outside its own folder (PS3.10 8.6: its file-set lies at and below it)."""
+    """The files a DICOMDIR names, none outside its own folder: there lies its file-set (PS3.10 8.6)."""
     from petechia.scan.dicom.header import read_directory  # late: it brings pydicom
 
     root = path.parent.resolve()
@@ -172,7 +172,7 @@ def _of_zip(path: Path) -> Listing:
 
 
 def _check_member(member: zipfile.ZipInfo, path: Path) -> None:
-    """Refuse what a zip of scans never holds. Its names are used as keys only; a bad one is still a bad sign."""
+    """Refuse what a zip of scans never holds. Names are keys only here; a bad one is still a bad sign."""
     name = member.filename
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or ":" in name:

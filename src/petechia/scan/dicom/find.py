@@ -22,8 +22,8 @@ def find_dicom(given: Path, wanted: str | None = None) -> tuple[ScanFile, ...]:
     """The scan of each study in an input, by study. wanted: a series label, number or UID, or None.
 
     A study with nothing to read is a ScanFile whose `dicom.refusal` says why: it too gets a reading.
-    Raises UsageError no-scan (no DICOM at all), no-series; Refusal where nothing in the input could be opened,
-    and those of files.list_files.
+    Raises UsageError no-scan (no DICOM at all), no-series; Refusal where nothing in the input could be
+    opened, and those of files.list_files.
     """
     listing = list_files(given)
     frames, faults = _read_all(listing.files)
@@ -34,7 +34,7 @@ def find_dicom(given: Path, wanted: str | None = None) -> tuple[ScanFile, ...]:
             "no-scan", given, found="no scan to read", need="DICOM files, or *.nii or *.nii.gz in it",
             remedy="Give a scan or a folder of scans.",
         )  # fmt: skip
-    findings = _input_findings(listing.others, faults, given)
+    findings = _input_findings(listing.others, faults)
     studies: dict[str, list[Stack]] = {}
     for stack in make_stacks(frames):
         studies.setdefault(stack.first.study_uid, []).append(stack)
@@ -56,18 +56,18 @@ def _read_all(files: Sequence[Path]) -> tuple[list[Frame], list[Refusal]]:
     return frames, faults
 
 
-def _input_findings(others: int, faults: Sequence[Refusal], given: Path) -> tuple[Finding, ...]:
+def _input_findings(others: int, faults: Sequence[Refusal]) -> tuple[Finding, ...]:
     findings = []
     if others:
         text = f"found {others} file{'s' if others > 1 else ''} that are no DICOM images; need none. Skipped."
         findings.append(Finding("other-files", Outcome.NOTE, text))
     for code in dict.fromkeys(fault.code for fault in faults):
         same = [fault for fault in faults if fault.code == code]
-        name = same[0].path
-        name = name.relative_to(given) if name.is_relative_to(given) else name
+        # file names of an export can hold a patient's name, so a finding has none
+        number = f"{len(same)} file{'s' if len(same) > 1 else ''}"
         text = (
-            f"found {len(same)} file{'s' if len(same) > 1 else ''} that cannot be read (first: {str(name)[-80:]}, "
-            f"{same[0].found}); need whole DICOM files. What they held is not in this reading."
+            f"found {number} that cannot be read (first: {same[0].found}); need whole DICOM files. "
+            "What they held is not in this reading."
         )
         findings.append(Finding(code, Outcome.WARN, text))
     return tuple(findings)

@@ -1,7 +1,7 @@
 """The structure of a DICOM file's bytes, walked without recursion before a library is given them.
 
-Source: PS3.5 section 7 (data elements, sequences, items), PS3.10 section 7.1 (file meta information). A library
-that reads trustingly recurses as deep as the file says, and takes any length for true.
+Source: PS3.5 section 7 (data elements, sequences, items), PS3.10 section 7.1 (file meta information).
+A library that reads trustingly recurses as deep as the file says, and takes any length for true.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _IMPLICIT = "1.2.840.10008.1.2"
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+_SHORT = {
+    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL",
+    b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
+}  # fmt: skip
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXELS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 _AGAIN = "Copy or export the file again."
 
 
-class NeedMore(Exception):  # noqa: N818 - not a fault
+class NeedMore(Exception):
     """The walk came to the end of the bytes at hand, and the file goes on."""
 
 
@@ -55,7 +59,8 @@ def outline(content: bytes, size: int, path: Path) -> Outline:
     if syntax == DEFLATED:
         raise ValueError("inflate first")
     order = ">" if syntax == _BIG_ENDIAN else "<"
-    return _Walk(content, size, path, order, syntax == _IMPLICIT).run(syntax, start)
+    short, long = struct.Struct(order + "HH2sH"), struct.Struct(order + "I")
+    return _Walk(content, size, path, syntax == _IMPLICIT, short, long).run(syntax, start)
 
 
 def transfer_syntax(content: bytes, size: int, path: Path) -> str:
@@ -177,8 +182,9 @@ class _Walk:
     content: bytes
     size: int
     path: Path
-    order: str
     implicit: bool
+    short: struct.Struct  # group, element, VR, 16-bit length
+    long: struct.Struct  # 32-bit length
 
     def run(self, syntax: str, start: int) -> Outline:
         """Elements from `start` to the pixels or the end of the file."""
@@ -186,8 +192,8 @@ class _Walk:
         ends: list[int | None] = []  # of each open sequence or item; None: a delimiter ends it
         count = 0
         while True:
-            while ends and ends[-1] is not None and at >= ends[-1]:
-                if at > ends[-1]:
+            while ends and (end := ends[-1]) is not None and at >= end:
+                if at > end:
                     raise broken(self.path, "an element longer than the sequence that holds it")
                 ends.pop()
             if at == self.size and not ends:
@@ -223,11 +229,11 @@ class _Walk:
                 raise NeedMore
             if at + 8 > self.size:
                 raise broken(self.path, f"{self.size} bytes, within an element")
-        group, element = struct.unpack_from(self.order + "HH", self.content, at)
+        group, element, vr, length = self.short.unpack_from(self.content, at)
         tag = group << 16 | element
-        vr = self.content[at + 4 : at + 6]
-        if self.implicit or group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
-            # an undefined-length UN holds implicit VR (PS3.5 6.2.2): its elements have no letters here
-            return tag, b"", struct.unpack_from(self.order + "I", self.content, at + 4)[0], at + 8
-        length, value = _explicit_length(self.content, at, vr, self.order)
-        return tag, vr, length, value
+        if vr in _SHORT and not self.implicit and group != 0xFFFE:
+            return tag, vr, length, at + 8
+        if vr in _LONG and not self.implicit and group != 0xFFFE:
+            return tag, vr, self.long.unpack_from(self.content, at + 8)[0], at + 12
+        # an undefined-length UN holds implicit VR (PS3.5 6.2.2): its elements have no letters here
+        return tag, b"", self.long.unpack_from(self.content, at + 4)[0], at + 8

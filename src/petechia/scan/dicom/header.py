@@ -31,8 +31,9 @@ _SIEMENS_TYPE_TEXT = 0x00211175  # XA: what ImageType no longer says
 _GE_PARTS = {0: "MAGNITUDE", 1: "PHASE", 2: "REAL", 3: "IMAGINARY"}
 TAGS = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "Manufacturer",
-    "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName", "ScanningSequence", "BodyPartExamined",
-    "PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
+    "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName", "ScanningSequence",
+    "BodyPartExamined", "PatientID", "PatientName", "PatientBirthDate",
+    "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
     "InstanceNumber", "AcquisitionTime", "ImagesInAcquisition", "FrameOfReferenceUID", "EchoTime",
     "EchoNumbers", "MagneticFieldStrength", "SliceThickness", "SpacingBetweenSlices", "PixelSpacing",
     "ImageOrientationPatient", "ImagePositionPatient", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
@@ -42,8 +43,8 @@ TAGS = (
     "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
 _PRIVATE = (
-    0x00190010, 0x0019100A, 0x00210011, 0x00211175, 0x00290010, 0x00291010, 0x00430010, 0x0043102F, 0x20050010,
-    0x20051011,
+    0x00190010, 0x0019100A, 0x00210011, 0x00211175, 0x00290010, 0x00291010, 0x00430010, 0x0043102F,
+    0x20050010, 0x20051011,
 )  # fmt: skip
 
 
@@ -108,7 +109,41 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
     Raises Refusal: hostile-file, broken-file, too-large, unreadable. A file whose pixels are not all there
     comes with `fault`, since its header still says which series it belongs to.
     """
-    header = _load(path)
+    with quietly():
+        return _frames_of(_load(path), path)
+
+
+def read_dataset(path: Path) -> Dataset:
+    """The whole header of one file without its pixels, for outputs that point back at it. Raises as above."""
+    return _load(path, everything=True).dataset
+
+
+def read_directory(path: Path) -> tuple[tuple[str, ...], ...]:
+    """The file references of a DICOMDIR, each as its components (PS3.10 8.2). Raises as `read_frames`."""
+    found = []
+    with quietly():
+        ds = _load(path, tags=("DirectoryRecordSequence",)).dataset
+        for record in _sequence(ds, "DirectoryRecordSequence"):
+            named = _value(record, "ReferencedFileID")
+            if named is not None:
+                found.append(tuple(str(part) for part in ([named] if isinstance(named, str) else named)))
+    return tuple(found)
+
+
+def short_hash(text: str) -> str:
+    """Ten hex digits that stand for a UID outside DICOM."""
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """pydicom warns of every odd value, with the value; we judge values ourselves and tell none."""
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _frames_of(header: _Header, path: Path) -> tuple[Frame, ...]:
     ds, frames = header.dataset, header.count
     common = _common(ds, path)
     fault = _short(ds, header, frames)
@@ -134,35 +169,6 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
     if frames > 1:
         fault = fault or ("frames", f"{frames} frames without a description of each")
     return (Frame(**common, **_classic(ds), index=None, mosaic=False, fault=fault),)
-
-
-def read_dataset(path: Path) -> Dataset:
-    """The whole header of one file without its pixels, for outputs that point back at it. Raises as above."""
-    return _load(path, everything=True).dataset
-
-
-def read_directory(path: Path) -> tuple[tuple[str, ...], ...]:
-    """The file references of a DICOMDIR, each as its components (PS3.10 8.2). Raises as `read_frames`."""
-    ds = _load(path, tags=("DirectoryRecordSequence",)).dataset
-    found = []
-    for record in _sequence(ds, "DirectoryRecordSequence"):
-        named = _value(record, "ReferencedFileID")
-        if named is not None:
-            found.append(tuple(str(part) for part in ([named] if isinstance(named, str) else named)))
-    return tuple(found)
-
-
-def short_hash(text: str) -> str:
-    """Ten hex digits that stand for a UID outside DICOM."""
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """pydicom warns of every odd value, with the value; we judge values ourselves and tell none."""
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        yield
 
 
 # -- bytes -------------------------------------------------------------------------------------------------
@@ -200,14 +206,14 @@ def _load(path: Path, everything: bool = False, tags: tuple[str, ...] = TAGS) ->
     except guard.NeedMore:
         content, outline = whole_file(path)
         size = len(content)
+    wanted: list[Any] | None = None if everything else [*tags, *_PRIVATE]
     with quietly():
         try:
             ds = pydicom.dcmread(
                 io.BytesIO(content[: outline.header_end]),
                 stop_before_pixels=True,
-                specific_tags=None if everything else [*tags, *_PRIVATE],
+                specific_tags=wanted,
             )
-            ds.decode()
         except (InvalidDicomError, ValueError, TypeError, AttributeError, KeyError, IndexError, EOFError,
                 OSError, NotImplementedError, LookupError, RecursionError) as error:  # fmt: skip
             # pydicom has no error of its own for most bad values
@@ -377,11 +383,10 @@ def _private(ds: Dataset, tag: int) -> Any:
 
 def _value(ds: Dataset, keyword: str) -> Any:
     """A value, None where it is missing, empty or not of its kind."""
-    with quietly():
-        try:
-            value = ds.get(keyword)
-        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, LookupError):
-            return None  # a value that is not what its VR says is no value
+    try:
+        value = ds.get(keyword)
+    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, LookupError):
+        return None  # a value that is not what its VR says is no value
     return None if value is None or (hasattr(value, "__len__") and len(value) == 0) else value
 
 

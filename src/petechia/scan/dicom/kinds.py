@@ -3,8 +3,8 @@
 Each row looks at one field of the header. Fields, in lower case:
 
     modality, body, sop      Modality, BodyPartExamined, the name given here to the SOP class
-    type                     ImageType, FrameType, ComplexImageComponent, VolumeBasedCalculationTechnique and the
-                             makers' private words for the part, one string with spaces between
+    type                     ImageType, FrameType, ComplexImageComponent, VolumeBasedCalculationTechnique and
+                             the makers' private words for the part, in one string with " | " between them
     series, protocol         SeriesDescription, ProtocolName
     scan                     ScanningSequence, SequenceName, PulseSequenceName
     any                      series, then protocol where the series description says nothing known
@@ -84,32 +84,37 @@ _PHASE = r"(?<![a-z])(pha|phase|filt_?pha|pha_images|phs)(?![a-z])"
 RULES: tuple[Rule, ...] = (
     Rule("modality", r"^(?!mr$)", Kind.NOT_MR, "its modality is not MR"),
     Rule("sop", r"^other$", Kind.NOT_MR, "it is no MR image object"),
-    Rule("body", r"knee|spine|abdomen|pelvis|chest|hip|shoulder|ankle|wrist|breast|heart|foot|hand|liver|prostate|"
-         r"extremity|phantom", Kind.NOT_HEAD, "its body part is not the head"),
+    Rule("body", r"knee|spine|abdomen|pelvis|chest|hip|shoulder|ankle|wrist|breast|heart|foot|hand|liver|"
+         r"prostate|extremity|phantom", Kind.NOT_HEAD, "its body part is not the head"),
     Rule("type", r"\b(phase|phase map|p|b0 map|phase_map)\b", Kind.PHASE, "its image type says phase"),
-    Rule("type", r"\b(real|imaginary|r|i|mixed_complex)\b", Kind.COMPLEX_PART, "its image type says real or imaginary"),
+    Rule("type", r"\b(real|imaginary|r|i|mixed_complex)\b", Kind.COMPLEX_PART,
+         "its image type says real or imaginary"),
     Rule("type", r"\b(mnip|minip|min_ip|min ip|mip|max_ip|max ip|mpr_mip|projection image)\b", Kind.MIP,
          "its image type says projection"),
     Rule("type", r"\b(mpr|csa mpr|reformatted|csa resampled|resampled|subtract|subtraction|screen save|"
-         r"volume_render|surface_render|curved_mpr|secondary)\b", Kind.DERIVED, "its image type says derived"),
+         r"volume_render|surface_render|curved_mpr|secondary)\b", Kind.DERIVED,
+         "its image type says derived"),
     Rule("type", r"\b(localizer|localiser)\b", Kind.LOCALISER, "its image type says localiser"),
     Rule("type", r"\b(adc|fa|tracew|diffusion|t1 map|t2 map|t2_star map|t2\* map|r2_map|r2_star_map|r2\*|qsm|"
-         r"susceptibility_map|perfusion|asl|fmri|tof|b0|chi)\b", Kind.MAP, "its image type says map or another method"),
-    Rule("series", r"(?<![a-z])(localizer|localiser|scout|survey|3-?plane|plane loc|locator|aahead|aascout|loc)(?![a-z])",
+         r"susceptibility_map|perfusion|asl|fmri|tof|b0|chi)\b", Kind.MAP,
+         "its image type says map or another method"),
+    Rule("series", r"(?<![a-z])(localizer|localiser|scout|survey|3-?plane|plane loc|locator|aahead|aascout|"
+         r"loc)(?![a-z])",
          Kind.LOCALISER, "its series description says localiser"),
     Rule("series", _MIP, Kind.MIP, "its series description says projection"),
     Rule("series", _PHASE, Kind.PHASE, "its series description says phase"),
     Rule("series", r"(?<![a-z])(mpr|reformat|reformatted|rec|derived|subtraction|fused|mosaic view)(?![a-z])",
          Kind.DERIVED, "its series description says derived"),
-    Rule("any", r"(?<![a-z])(qsm|chi|chimap|r2\*|r2star|t2\*?_?map|t2star_?map|adc|b0_?map|field[_ ]?map\w*)(?![a-z])",
+    Rule("any", r"(?<![a-z])(qsm|chi|chimap|r2\*|r2star|t2\*?_?map|t2star_?map|adc|b0_?map|"
+         r"field[_ ]?map\w*)(?![a-z])",
          Kind.MAP, "its description says map"),
     Rule("type", r"\b(swi|m_swi|swi_m|swan)\b", Kind.SWI, "its image type says SWI"),
     Rule("series", r"(?<![a-z])(mag|mag_images|magnitude)(?![a-z])", Kind.MAGNITUDE,
          "its series description says magnitude"),
     Rule("series", _SWI, Kind.SWI, "its series description says SWI"),
     Rule("series", _GRE, Kind.MAGNITUDE, "its series description says T2* gradient echo"),
-    Rule("any", r"(?<![a-z])(t1\w*|st1w\w*|mp2?rage|bravo|spgr|flair|tirm|t2w?_?(tse|fse|spc|space|blade)\w*|dwi|dti|"
-         r"diff\w*|tof|angio|mra|mrv|pc|asl|pcasl|perf\w*|dsc|bold|fmri|rest|stir|pd|ciss|fiesta|space|cube|vista|"
+    Rule("any", r"(?<![a-z])(t1\w*|st1w\w*|mp2?rage|bravo|spgr|flair|tirm|t2w?_?(tse|fse|spc|space|blade)\w*|"
+         r"dwi|dti|diff\w*|tof|angio|mra|mrv|pc|asl|pcasl|perf\w*|dsc|bold|fmri|rest|stir|pd|ciss|fiesta|space|cube|vista|"
          r"mrs|svs|csi)(?![a-z])", Kind.OTHER, "its description says another contrast"),
     Rule("protocol", _SWI, Kind.SWI, "its protocol name says SWI"),
     Rule("protocol", _GRE, Kind.MAGNITUDE, "its protocol name says T2* gradient echo"),
@@ -119,7 +124,7 @@ _UNNAMED = Verdict(Kind.OTHER, "nothing in its header says SWI or T2* gradient e
 
 
 def judge(frame: Frame) -> Verdict:
-    """The first rule that fits; an unnamed late gradient echo is a magnitude; anything else another contrast."""
+    """The first rule that fits; else a late gradient echo is a magnitude, anything else another contrast."""
     fields = _fields(frame)
     for rule in RULES:
         for name in ("series", "protocol") if rule.field == "any" else (rule.field,):

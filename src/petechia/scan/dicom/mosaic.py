@@ -1,8 +1,8 @@
 """Siemens mosaics: one image whose tiles are the slices of a volume.
 
 Source: the number of tiles is in (0019,100A) or the CSA image header; tiles fill a square, row by row; the
-position in the header is the corner of a slice as large as the whole mosaic, so a tile's corner lies inwards of
-it by half the difference (nibabel's notes on Siemens mosaics). The direction of the stack is the CSA header's
+position in the header is the corner of a slice as large as the whole mosaic, so a tile's corner lies inwards
+of it by half the difference (nibabel's notes on Siemens mosaics). The stack's direction is the CSA header's
 SliceNormalVector.
 """
 

@@ -1,7 +1,7 @@
 """A stack's frames in space: sorted along the slice normal, and every fault of the stack refused by name.
 
-Nothing is filled in between slices: a volume with a slice missing or doubled shows every bleed beyond it in the
-wrong place. Source: PS3.3 C.7.6.2.1.1 (position and orientation), equation C.7.6.2.1-1.
+Nothing is filled in between slices: a volume with a slice missing or doubled shows every bleed beyond it in
+the wrong place. Source: PS3.3 C.7.6.2.1.1 (position and orientation), equation C.7.6.2.1-1.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def order(frames: Sequence[Frame], path: Path) -> Ordered:
     turn = np.argsort(along, kind="stable")
     ordered = tuple(frames[n] for n in turn)
     places, along = places[turn], along[turn]
-    step = _check_steps(along, ordered, path)
+    step = _check_steps(along, path)
     _check_straight(places, normal, path)
     between_rows, between_columns = ordered[0].spacing_mm or (0.0, 0.0)  # there: _check_each
     lps = np.eye(4)
@@ -118,7 +118,7 @@ def _directions(frame: Frame, path: Path) -> tuple[FloatArray, FloatArray, Float
     return vectors[0], vectors[1], np.cross(vectors[0], vectors[1])
 
 
-def _check_steps(along: FloatArray, frames: Sequence[Frame], path: Path) -> float:
+def _check_steps(along: FloatArray, path: Path) -> float:
     """The distance between slices, mm, after refusing any that differs."""
     steps = np.diff(along)
     rough = float(np.median(steps))
@@ -137,7 +137,8 @@ def _check_steps(along: FloatArray, frames: Sequence[Frame], path: Path) -> floa
     if (whole >= 2).all() and (np.abs(ratios - whole) <= _WHOLE_SLACK).all():
         lost = int((whole - 1).sum())
         where = ", ".join(f"{along[n] + step:.2f}" for n in wrong[:3])
-        text = f"{lost} slice{'s' if lost > 1 else ''} missing of {len(along) + lost} (at {where} mm along the stack)"
+        what = "slices" if lost > 1 else "slice"
+        text = f"{lost} {what} missing of {len(along) + lost} (at {where} mm along the stack)"
         raise _refuse("missing-slice", path, text, "every slice")
     text = f"slices {steps.min():.2f} to {steps.max():.2f} mm apart"
     raise _refuse(
@@ -163,7 +164,7 @@ def _thickness(frames: Sequence[Frame], step: float) -> tuple[Finding, ...]:
     thickness = frames[0].thickness_mm
     if thickness is None or thickness <= 0 or abs(thickness - step) <= 0.05 * step:
         return ()
-    text = f"found slices {thickness:.3g} mm thick and {step:.3g} mm apart; need one number. Positions were used."
+    text = f"found slices {thickness:.3g} mm thick and {step:.3g} mm apart; need one number. Positions count."
     return (Finding("slice-thickness", Outcome.NOTE, text),)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.encaps import get_frame
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from petechia import limits
@@ -24,8 +24,8 @@ from petechia.scan.dicom.header import Stored, quietly, whole_file
 from petechia.types import AnyArray
 
 _PIXEL_TAGS = (
-    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData",
+    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
+    "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData",
 )  # fmt: skip
 # What to install for a syntax that pydicom alone does not decode; all are dependencies of petechia.
 _PACKAGES = {
@@ -47,8 +47,8 @@ def read_images(
 ) -> tuple[tuple[AnyArray, ...], bytes, bool]:
     """Images of one file -> (each (rows, columns) of stored numbers, the file's bytes, lossy syntax).
 
-    indices: 0-based frame numbers, or (None,) for a classic image. stored: of the file's frames, with the rows
-    and columns of the whole image where it is a mosaic.
+    indices: 0-based frame numbers, or (None,) for a classic image. stored: of the file's frames, with the
+    rows and columns of the whole image where it is a mosaic.
     Raises Refusal: codec (no decoder), corrupt-frame, short-pixels, too-large, voxel-type, and those of
     `header.whole_file`.
     """
@@ -76,8 +76,7 @@ def _dataset(content: bytes, path: Path) -> Any:
     with quietly():
         try:
             return pydicom.dcmread(io.BytesIO(content), specific_tags=list(_PIXEL_TAGS))
-        except Exception as error:
-            # the walk found it whole; what a library still stumbles over has no exception type of its own
+        except Exception as error:  # noqa: BLE001 - what a library stumbles over has no type of its own
             raise guard.broken(path, f"pixels that cannot be reached ({type(error).__name__})") from None
 
 
@@ -130,7 +129,7 @@ def _codec(path: Path, syntax: str, package: str | None) -> Refusal:
 
 
 def _check_codestream(ds: Any, index: int, count: int, stored: Stored, path: Path) -> None:
-    """The frame is there to its end, and claims the size that the header promises, before a codec allocates it."""
+    """The frame is whole and claims the size that the header promises; asked before a codec allocates it."""
     with quietly():
         try:
             codestream = get_frame(ds.PixelData, index, number_of_frames=count)
@@ -143,7 +142,7 @@ def _check_codestream(ds: Any, index: int, count: int, stored: Stored, path: Pat
 
 
 def _bits(image: AnyArray, stored: Stored) -> AnyArray:
-    """The stored bits alone, with their sign: what lies above them is overlay or junk. -> int16, int32, uint..."""
+    """The stored bits alone, with their sign: what lies above them is overlay or junk."""
     unsigned = image.view(f"u{image.dtype.itemsize}").astype(np.uint32)
     shift = max(stored.high_bit + 1 - stored.bits, 0)
     mask = (1 << stored.bits) - 1

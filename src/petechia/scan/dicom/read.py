@@ -1,4 +1,4 @@
-"""A chosen DICOM series -> Series: voxels as stored, geometry from positions, phase beside it, nothing filled in."""
+"""A chosen DICOM series -> Series: voxels as stored, geometry from positions, nothing filled in."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_dicom(scan: ScanFile) -> Series:
 
 
 def read_echoes(scan: ScanFile) -> tuple[Series, ...]:
-    """The other echoes of the scan, by rising echo time, each with its phase where there is one; as read_dicom."""
+    """The other echoes of the scan, by rising echo time, each with its phase if there is one."""
     echoes = []
     for echo in () if scan.dicom is None else scan.dicom.echoes:
         series, ordered = _read(echo, scan)
@@ -53,8 +53,23 @@ def read_echoes(scan: ScanFile) -> tuple[Series, ...]:
 
 
 def source_headers(dicom: DicomSeries) -> tuple[Dataset, ...]:
-    """Whole headers of the source images without pixels, in slice order; one for an enhanced object or mosaic."""
-    return tuple(read_dataset(path) for path in dicom.files)
+    """Whole headers of the source images without pixels, in slice order; one for a multi-frame object.
+
+    () where a header cannot be read, or where they name two patients or studies: nothing may be filed under
+    either of them then.
+    """
+    try:
+        headers = tuple(read_dataset(path) for path in dicom.files)
+    except Refusal:
+        return ()
+    owners = {
+        tuple(
+            str(each.get(tag, ""))
+            for tag in ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID")
+        )
+        for each in headers
+    }
+    return headers if len(owners) == 1 else ()
 
 
 def refusal_of(finding: Finding, path: Path) -> Refusal:
@@ -158,11 +173,11 @@ def _voxels(ordered: Ordered, dicom: DicomSeries) -> tuple[AnyArray, float, floa
         voxels[:, :, k] = plane if alike else plane * frame.stored.slope + frame.stored.intercept
     voxels.setflags(write=False)
     slope, intercept = next(iter(scales)) if alike else (1.0, 0.0)
-    return voxels, slope, intercept, _pixel_notes(first, alike, lossy)
+    return voxels, slope, intercept, _pixel_notes(first, alike, lossy, dicom.mosaic)
 
 
 def _images(frames: Iterable[Frame], is_mosaic: bool) -> Iterable[tuple[Frame, AnyArray, bool]]:
-    """(frame, its stored numbers (rows, columns), lossy syntax) in slice order; each file is read once in a row."""
+    """(frame, its stored numbers (rows, columns), lossy syntax) in slice order; each file read once."""
     group: list[Frame] = []
     for frame in frames:
         if group and frame.path != group[0].path:
@@ -190,7 +205,7 @@ def _sized(stored: Stored, rows: int, columns: int) -> Stored:
     return replace(stored, rows=rows, columns=columns)
 
 
-def _pixel_notes(stored: Stored, alike: bool, lossy: bool) -> tuple[Finding, ...]:
+def _pixel_notes(stored: Stored, alike: bool, lossy: bool, is_mosaic: bool) -> tuple[Finding, ...]:
     notes = []
     if stored.photometric == "MONOCHROME1":
         text = "found MONOCHROME1, where small numbers are bright; need the opposite. The image was turned."
@@ -198,6 +213,9 @@ def _pixel_notes(stored: Stored, alike: bool, lossy: bool) -> tuple[Finding, ...
     if not alike:
         text = "found a slope or intercept of its own in each slice; need one. Each was applied to its slice."
         notes.append(Finding("slice-scaling", Outcome.NOTE, text))
+    if is_mosaic:
+        text = "found a mosaic; need images of single slices. No DICOM results are written."
+        notes.append(Finding("mosaic", Outcome.NOTE, text))
     if lossy:
         text = "found images that were compressed with loss; need the original. Small bleeds may be blurred."
         notes.append(Finding("lossy", Outcome.WARN, text))

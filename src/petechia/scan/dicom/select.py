@@ -19,8 +19,8 @@ BEST_ECHO_MS = (20.0, 25.0)  # where veins and bleeds are dark at 3 T and tissue
 _SAME_ECHO_MS = 0.05
 # where nothing can be read, the code that helps most goes first
 _CODES = (
-    Kind.MIP, Kind.PHASE, Kind.COMPLEX_PART, Kind.DERIVED, Kind.MAP, Kind.OTHER, Kind.LOCALISER, Kind.NOT_HEAD,
-    Kind.NOT_MR,
+    Kind.MIP, Kind.PHASE, Kind.COMPLEX_PART, Kind.DERIVED, Kind.MAP, Kind.OTHER, Kind.LOCALISER,
+    Kind.NOT_HEAD, Kind.NOT_MR,
 )  # fmt: skip
 _WHEN_ASKED = (*READABLE, Kind.MAP, Kind.DERIVED, Kind.OTHER, Kind.LOCALISER)  # what --series can ask for
 _REMEDY = {
@@ -125,7 +125,7 @@ def _encodings(equals: list[Stack]) -> bool:
 
 
 def find_phase(stack: Stack, stacks: Sequence[Stack]) -> tuple[Stack | None, tuple[Finding, ...]]:
-    """The phase of the same acquisition: same patient, frame of reference, grid and echo; the nearest of several."""
+    """The phase of the same acquisition: same patient, frame of reference, grid and echo; else None."""
     fitting = [other for other in stacks if other.verdict.kind is Kind.PHASE and _same_grid(stack, other)]
     fitting = [other for other in fitting if _echo_gap(stack, other) <= _SAME_ECHO_MS]
     if not fitting:
@@ -142,10 +142,13 @@ def find_phase(stack: Stack, stacks: Sequence[Stack]) -> tuple[Stack | None, tup
 
 def _same_grid(stack: Stack, other: Stack) -> bool:
     """Same patient, frame of reference, size and number; positions are compared when both are read."""
-    a, b = stack.first, other.first
-    return (a.patient, a.frame_of_reference, a.stored.rows, a.stored.columns, len(stack.frames), a.sop_class) == (
-        b.patient, b.frame_of_reference, b.stored.rows, b.stored.columns, len(other.frames), b.sop_class,
-    )  # fmt: skip
+    return _grid(stack) == _grid(other)
+
+
+def _grid(stack: Stack) -> tuple[object, ...]:
+    first = stack.first
+    size = (first.stored.rows, first.stored.columns, len(stack.frames))
+    return first.patient, first.frame_of_reference, first.sop_class, size
 
 
 def _echo_gap(stack: Stack, other: Stack) -> float:
@@ -212,20 +215,23 @@ def _told(
 
 
 def _why_not(stack: Stack, chosen: Stack | None, wanted: str | None) -> str:
+    """The first of these that is so."""
     why = stack.verdict.reason
     if wanted is not None and not matches(stack, wanted):
         return f"--series names another; {why}"
     if stack.verdict.kind in NEVER:
         return why
     if len(stack.frames) < limits.MIN_SLICES:
-        return f"{len(stack.frames)} slices, fewer than {limits.MIN_SLICES}; {why}"
-    if chosen is None:
-        return f"equal to another series; {why}"
-    if chosen.verdict.kind is not stack.verdict.kind:
-        return f"an SWI is there; {why}"
-    if _echo_distance(stack) > _echo_distance(chosen):
-        return f"its echo is further from 20-25 ms; {why}"
-    return f"another series of the kind has more slices, finer pixels or clearer words; {why}"
+        why = f"{len(stack.frames)} slices, fewer than {limits.MIN_SLICES}; {why}"
+    elif chosen is None:
+        why = f"equal to another series; {why}"
+    elif chosen.verdict.kind is not stack.verdict.kind:
+        why = f"an SWI is there; {why}"
+    elif _echo_distance(stack) > _echo_distance(chosen):
+        why = f"its echo is further from 20-25 ms; {why}"
+    else:
+        why = f"another series of the kind has more slices, finer pixels or clearer words; {why}"
+    return why
 
 
 def _nothing(stacks: Sequence[Stack]) -> Finding:
@@ -233,17 +239,14 @@ def _nothing(stacks: Sequence[Stack]) -> Finding:
     reason = next(stack.verdict.reason for stack in stacks if stack.verdict.kind is kind)
     number = len(stacks)
     text = (
-        f"found {number} series and none to read (the nearest: {kind}, since {reason}); need SWI or T2* gradient "
-        f"echo. {_REMEDY.get(kind, 'Name the right one with --series.')}"
+        f"found {number} series and none to read (the nearest: {kind}, since {reason}); need SWI or T2* "
+        f"gradient echo. {_REMEDY.get(kind, 'Name the right one with --series.')}"
     )
     return Finding(NEVER[kind], Outcome.REFUSE, text)
 
 
 def _ambiguous(equals: Sequence[Stack]) -> Finding:
-    names = ", ".join(
-        f"{stack.label}{'' if stack.first.series_number is None else f' (number {stack.first.series_number})'}"
-        for stack in equals[:3]
-    )
+    names = ", ".join(f"{stack.label} (number {stack.first.series_number})" for stack in equals[:3])
     text = f"found {len(equals)} series that fit equally well: {names}; need one. Name it with --series."
     return Finding("ambiguous-series", Outcome.REFUSE, text)
 

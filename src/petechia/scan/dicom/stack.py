@@ -38,8 +38,8 @@ class Stack:
 def make_stacks(frames: Iterable[Frame]) -> tuple[Stack, ...]:
     """Group frames by study, series, object class, matrix, direction, spacing, part and echo.
 
-    Copies of one file (same UID, same bytes) count once. Two patients or frames of reference within a stack stay
-    in it: that is a fault to be named (scan.dicom.order), not a difference to sort by.
+    Copies of one file (same UID, same bytes) count once. Two patients or frames of reference within a stack
+    stay in it: that is a fault to be named (scan.dicom.order), not a difference to sort by.
     """
     unique, clashes = _once(frames)
     groups: list[tuple[Verdict, list[Frame]]] = []
@@ -125,7 +125,7 @@ def _same_echo(first: Frame, frame: Frame) -> bool:
 
 
 def _parted(frames: list[Frame]) -> list[list[Frame]]:
-    """Several images at one position, told apart by their image types alone: then these are stacks of their own."""
+    """Several images at one position, told apart by their image types alone, are stacks of their own."""
     if len({frame.position_lps_mm for frame in frames}) == len(frames):
         return [frames]
     by_type: dict[tuple[str, ...], list[Frame]] = {}
