@@ -97,11 +97,21 @@ class NodeProcess:
     process: subprocess.Popen[str]
     port: int
     spool: Path
-    lines: list[str]
+    lines: list[str]  # of its stderr
+    listener: threading.Thread
 
     def kill(self) -> None:
+        """As `kill -9` does."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.close()
+
+    def close(self) -> None:
+        """It has ended, or will now."""
+        self.process.wait(20)
+        self.listener.join(20)
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
 
     def status(self) -> NodeStatus:
         return node_status(self.spool)
@@ -130,14 +140,15 @@ def start_node(spool: Path, send_to: Sequence[str] = (), **options: object) -> N
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )
     lines: list[str] = []
-    threading.Thread(target=lambda: lines.extend(process.stderr or ()), daemon=True).start()
+    listener = threading.Thread(target=lambda: lines.extend(process.stderr or ()), daemon=True)
+    listener.start()
     ready, _, _ = select.select([process.stdout], [], [], 60)
     first = process.stdout.readline() if ready and process.stdout else ""
     if not first.strip():
         process.kill()
         process.wait()
         raise RuntimeError(f"the node did not start: {lines}")
-    return NodeProcess(process, int(first), spool, lines)
+    return NodeProcess(process, int(first), spool, lines, listener)
 
 
 @contextmanager
@@ -147,16 +158,13 @@ def running_node(spool: Path, send_to: Sequence[str] = (), **options: object) ->
     try:
         yield node
     finally:
-        if node.process.poll() is None:
+        if node.process.returncode is None:
             node.process.terminate()
             try:
-                node.process.wait(20)
+                node.close()
             except subprocess.TimeoutExpired:
                 node.kill()
                 raise
-        for stream in (node.process.stdout, node.process.stderr):
-            if stream is not None:
-                stream.close()
 
 
 def wait_for(what: Callable[[], object], seconds: float = 30.0) -> None:

@@ -1,8 +1,8 @@
 """`standin_detect.py STUDY -o RESULTS`: stands in for `petechia detect` on a folder of instances.
 
 Writes one structured report that names study, patient and how many images it was made from. What the first
-image's SeriesDescription says is done instead: "refuse CODE", "environment", "hang", "slow", "crash", "memory",
-"loud".
+image's SeriesDescription says is done instead: "refuse CODE", "environment", "hang", "slow", "crash",
+"memory", "loud".
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A node as `petechia node` runs it, with `standin_detect.py` for a reader: what follows is its JSON options.
 
-Prints its port on stdout once it answers. For the tests only: intervals in tenths of seconds, small guards.
+Every address it connects to goes to stderr as "connects: ...". Prints its port on stdout once it answers. For
+the tests only: waits of tenths of a second, small guards.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from petechia.node.work import command_reader
 
 
 def main(options: dict[str, object]) -> int:
-    guards = replace(DEFAULT_GUARDS, spare_disk_bytes=0, **options.get("guards", {}))
+    guards = replace(DEFAULT_GUARDS, **{"spare_disk_bytes": 0, **options.get("guards", {})})
     destinations = tuple(parse_destination(text) for text in options["send_to"])
     listen = Listen("PETECHIA", "127.0.0.1", int(options.get("port", 0)),
                     allow_list(options["allow"], destinations), guards)  # fmt: skip
@@ -33,9 +34,15 @@ def main(options: dict[str, object]) -> int:
         float(options.get("keep_s", 3600)),
     )
     reader = command_reader([sys.executable, str(Path(__file__).parent / "standin_detect.py")], guards)
+    sys.addaudithook(told_connections)
     with stoppable(last=True):
         run_node(node, reader, complain, lambda port: print(port, flush=True))
     return 0
+
+
+def told_connections(event: str, words: tuple[object, ...]) -> None:
+    if event == "socket.connect":
+        complain(f"connects: {words[1]}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node_peers import Study, archive, call, echo, running_node, send, wait_for
+from node.node_peers import Study, archive, call, echo, running_node, send, wait_for
 
 
 def test_a_study_goes_in_and_its_report_comes_back(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ A-ASSOCIATE-RQ is whole, see `lobby`).
 from __future__ import annotations
 
 import logging
+import queue
 import socket
 import struct
 import time
@@ -20,6 +21,7 @@ from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
@@ -181,6 +183,7 @@ class GuardedDimse(DIMSEServiceProvider):
         self.new_part = new_part
         self._command_bytes = 0
         self._current: Incoming | None = None
+        self._over = False
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """One P-DATA. Never raises: it runs in the thread that reads the socket."""
@@ -197,12 +200,21 @@ class GuardedDimse(DIMSEServiceProvider):
             self.dul.event_queue.put("Evt19")  # PS3.8 9.2: unrecognised or invalid PDU
 
     def abandon(self) -> None:
-        """The association is over: remove what was arriving."""
+        """The association is over: remove what was arriving, and what nobody will answer any more."""
+        self._over = True
         if self._current is not None:
             self._current.discard()
-            self._current = None
+        while True:
+            try:
+                _, message = self.msg_queue.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(message, C_STORE) and isinstance(message.DataSet, Incoming):
+                message.DataSet.discard()
 
     def _check(self, primitive: P_DATA) -> None:
+        if self._over:
+            raise Overrun("something after the end")
         if self.message is None:
             if self.msg_queue.qsize() >= self.guards.unanswered:
                 raise Overrun("messages without waiting for an answer")
