@@ -12,20 +12,21 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from builders_matrix import ENTRIES, Answer
-from dicom_series import SeriesLook, write_series
 from pydicom.dataset import Dataset
 
+from dicom_series import SeriesLook, write_series
 from petechia.errors import EXIT_OK, PetechiaError
 from petechia.scan.choose import find_scans
 from petechia.scan.dicom.read import read_dicom
 from petechia.types import DetectSettings
 from petechia.volume.build import build
 
-SHAPE = (16, 20, 12)
+SHAPE = (36, 40, 12)  # openjpeg packs nothing smaller than 32 pixels
 AFFINE = np.array([[0.8, 0, 0, -20], [0, 0.9, 0.1, -30], [0, -0.05, 1.8, 10], [0, 0, 0, 1.0]])
 AFFINE[:3, :3] = np.linalg.qr(AFFINE[:3, :3])[0] * [0.8, 0.9, 1.8]
 AFFINE[:3, :3] *= np.sign(np.linalg.det(AFFINE[:3, :3]))
 VOXELS = np.random.default_rng(5).integers(0, 4000, SHAPE)
+SIEMENS_SWI = SeriesLook()
 
 Change = Callable[[Dataset, int], None]
 Build = Callable[[Path], Path]
@@ -45,9 +46,9 @@ ENTRIES["dicom"] = dicom_entry
 
 
 def series(
-    change: Change | None = None, look: SeriesLook = SeriesLook(), voxels: np.ndarray = VOXELS
+    change: Change | None = None, look: SeriesLook = SIEMENS_SWI, voxels: np.ndarray = VOXELS
 ) -> Build:
-    """A builder: one series in a folder, each instance changed by `change(dataset, n)` before it is written."""
+    """A builder: one series in a folder, each instance changed by `change(dataset, n)` first."""
 
     def build_in(folder: Path) -> Path:
         write_series(folder / "study", voxels, AFFINE, look, change=change)
@@ -188,12 +189,12 @@ def nested(depth: int, defined: bool) -> bytes:
     return meta() + inner
 
 
-def deflated_bomb(unpacked: int = 1 << 30) -> bytes:
-    """A deflated file of about a thousandth of what it unpacks to."""
+def deflated_bomb(head: bytes, zeros: int) -> bytes:
+    """A deflated file of about a thousandth of what it unpacks to: `head`, then zeros."""
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    zeros = bytes(1 << 20)
-    body = b"".join(squeeze.compress(zeros) for _ in range(unpacked >> 20)) + squeeze.flush()
-    return meta("1.2.840.10008.1.2.1.99") + body
+    chunk = bytes(1 << 20)
+    body = squeeze.compress(head) + b"".join(squeeze.compress(chunk) for _ in range(zeros >> 20))
+    return meta("1.2.840.10008.1.2.1.99") + body + squeeze.flush()
 
 
 def put(study: Path, name: str, content: bytes) -> None:

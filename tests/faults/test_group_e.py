@@ -1,8 +1,7 @@
-"""E01-E14: DICOM folders and files. Each row of the catalogue, and the good neighbour it could be taken for."""
+"""E01-E14: DICOM folders and files, each with the good neighbour it could be taken for."""
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -30,9 +29,9 @@ from builders_dicom import (
     zipped,
 )
 from builders_matrix import OK, FaultCase, matrix, run_case
-from dicom_series import Patient, SeriesLook, instances, write_series
 from pydicom.dataset import Dataset
 
+from dicom_series import Patient, SeriesLook, instances, write_series
 from petechia.errors import Refusal, UsageError
 from petechia.scan.choose import find_scans
 from petechia.scan.dicom.guard import inflated
@@ -90,43 +89,6 @@ def shuffled(study: Path) -> None:
         paths[n].unlink()
 
 
-TWINS = SeriesLook(series="first"), SeriesLook(series="second", series_number=8)
-E_ROWS = [
-    case("E01-tie", then(series(look=TWINS[0]), also(TWINS[1])), REFUSE, "ambiguous-series", ("--series",)),
-    case("E01-longer-wins", then(series(look=TWINS[0]), also(TWINS[1], shape=(16, 20, 11))), OK),
-    case("E03-localiser-inside", then(series(), also(SeriesLook(), shape=(32, 32, 3), change=lambda ds, n: new_uid(ds))), OK),
-    case("E04-one-missing", without(6), REFUSE, "missing-slice", ("1 slice missing of 12", "mm")),
-    case("E04-two-missing", without(6, 7), REFUSE, "missing-slice", ("2 slices missing",)),
-    case("E04-two-apart", without(4, 9), REFUSE, "missing-slice", ("2 slices missing",)),
-    case("E04-first-missing", without(1), WARN, "end-slice-missing", ("12",)),
-    case("E04-last-missing", without(12), WARN, "end-slice-missing", ("12",)),
-    case("E05-same-bytes", then(series(), lambda study: put(study, "again.dcm", bytes_of(study, 5).read_bytes())), OK),
-    case("E05-uid-clash", then(series(), copy_with(other_pixels)), REFUSE, "uid-clash"),
-    case("E05-same-place", then(series(), copy_with(new_uid)), REFUSE, "duplicate-position", ("at one position",)),
-    case("E06-jump", series(moved(0.5, 7, 8, 9, 10, 11, 12)), REFUSE, "irregular-slices"),
-    case("E06-one-off", series(moved(0.1, 7)), REFUSE, "irregular-slices"),
-    case("E06-within-a-percent", series(moved(0.005, 7)), OK),
-    case("E06-lean", series(lambda ds, n: shift_sideways(ds, 0.1 * n)), REFUSE, "irregular-slices", ("leans",)),
-    case("E06-aside", series(rewritten(lambda ds, n: shift_sideways(ds, 0.5), 6)), REFUSE, "irregular-slices"),
-    case("E07-shuffled", then(series(), shuffled), OK),
-    case("E07-equal-numbers", series(setting(InstanceNumber=1)), OK),
-    case("E08-two-patients", series(rewritten(setting(PatientID="SECONDCANARY", PatientName="Canaryson^Other"), 5)), REFUSE, "two-patients"),
-    case("E08-two-frames-of-reference", series(rewritten(setting(FrameOfReferenceUID="1.2.3"), 5)), REFUSE, "mixed-slices"),
-    case("E09-no-spacing", series(setting(PixelSpacing=None)), REFUSE, "no-geometry", ("pixel spacing",)),
-    case("E09-zero-spacing", series(setting(PixelSpacing=[0, 0])), REFUSE, "no-geometry", ("pixel spacing",)),
-    case("E09-no-position", series(setting(ImagePositionPatient=None)), REFUSE, "no-geometry", ("position",)),
-    case("E09-no-orientation", series(setting(ImageOrientationPatient=None)), REFUSE, "no-geometry", ("orientation",)),
-    case("E09-skew-orientation", series(setting(ImageOrientationPatient=[1, 0, 0, 0.5, 0.5, 0])), REFUSE, "no-geometry"),
-    case("E09-thickness", series(setting(SliceThickness=3.0)), NOTE, "slice-thickness", ("3 mm",)),
-    case("E10-per-slice-scale", series(lambda ds, n: rescaled(ds, n)), NOTE, "slice-scaling"),
-    case("E10-window-only", series(setting(WindowCenter=40, WindowWidth=80)), OK),
-    case("E11-cut-in-pixels", then(series(), lambda study: cut(study, 6, 0.9)), REFUSE, "short-pixels", ("_0006.dcm",)),
-    case("E11-rows", series(rewritten(setting(NumberOfFrames=1), 1), voxels=VOXELS), OK),
-    case("E11-rows-too-many", series(setting(Rows=40)), REFUSE, "short-pixels", ("bytes of pixels",)),
-    case("E11-colour", series(setting(SamplesPerPixel=3, Rows=4, Columns=4)), REFUSE, "colour"),
-]  # fmt: skip
-
-
 def shift_sideways(ds: Dataset, millimetres: float) -> None:
     place = np.array(ds.ImagePositionPatient, float)
     place += millimetres * np.array(ds.ImageOrientationPatient[:3], float)
@@ -135,6 +97,92 @@ def shift_sideways(ds: Dataset, millimetres: float) -> None:
 
 def rescaled(ds: Dataset, n: int) -> None:
     ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = 1 + n / 4, -n, "US"
+
+
+def localiser_inside(study: Path) -> None:
+    """E03: three pictures of another matrix under the same series UID."""
+    look = SeriesLook(series="first", echo=1)
+    for n, ds in enumerate(instances(np.zeros((32, 32, 3)), AFFINE, look)):
+        new_uid(ds)
+        ds.save_as(study / f"extra{n}.dcm", enforce_file_format=True)
+
+
+TWINS = SeriesLook(series="first"), SeriesLook(series="second", series_number=8)
+E_ROWS = [
+    case("E01-tie", then(series(look=TWINS[0]), also(TWINS[1])), REFUSE, "ambiguous-series", ("--series",)),
+    case("E01-longer-wins", then(series(look=TWINS[0]), also(TWINS[1], shape=(36, 40, 11))), OK),
+    case("E03-localiser-inside", then(series(look=TWINS[0]), localiser_inside), OK),
+    case("E04-one-missing", without(6), REFUSE, "missing-slice", ("1 slice missing of 12", "mm")),
+    case("E04-two-missing", without(6, 7), REFUSE, "missing-slice", ("2 slices missing",)),
+    case("E04-two-apart", without(4, 9), REFUSE, "missing-slice", ("2 slices missing",)),
+    case("E04-first-missing", without(1), WARN, "end-slice-missing", ("12",)),
+    case("E04-last-missing", without(12), WARN, "end-slice-missing", ("12",)),
+    case(
+        "E05-same-bytes",
+        then(series(), lambda study: put(study, "again.dcm", bytes_of(study, 5).read_bytes())),
+        OK,
+    ),
+    case("E05-uid-clash", then(series(), copy_with(other_pixels)), REFUSE, "uid-clash"),
+    case(
+        "E05-same-place",
+        then(series(), copy_with(new_uid)),
+        REFUSE,
+        "duplicate-position",
+        ("at one position",),
+    ),
+    case("E06-jump", series(moved(0.5, 7, 8, 9, 10, 11, 12)), REFUSE, "irregular-slices"),
+    case("E06-one-off", series(moved(0.1, 7)), REFUSE, "irregular-slices"),
+    case("E06-within-a-percent", series(moved(0.005, 7)), OK),
+    case(
+        "E06-lean", series(lambda ds, n: shift_sideways(ds, 0.1 * n)), REFUSE, "irregular-slices", ("leans",)
+    ),
+    case(
+        "E06-aside", series(rewritten(lambda ds, n: shift_sideways(ds, 0.5), 6)), REFUSE, "irregular-slices"
+    ),
+    case("E07-shuffled", then(series(), shuffled), OK),
+    case("E07-equal-numbers", series(setting(InstanceNumber=1)), OK),
+    case(
+        "E08-two-patients",
+        series(rewritten(setting(PatientID="SECONDCANARY", PatientName="Canaryson^Other"), 5)),
+        REFUSE,
+        "two-patients",
+    ),
+    case(
+        "E08-two-frames-of-reference",
+        series(rewritten(setting(FrameOfReferenceUID="1.2.3"), 5)),
+        REFUSE,
+        "mixed-slices",
+    ),
+    case("E09-no-spacing", series(setting(PixelSpacing=None)), REFUSE, "no-geometry", ("pixel spacing",)),
+    case("E09-zero-spacing", series(setting(PixelSpacing=[0, 0])), REFUSE, "no-geometry", ("pixel spacing",)),
+    case("E09-no-position", series(setting(ImagePositionPatient=None)), REFUSE, "no-geometry", ("position",)),
+    case(
+        "E09-no-orientation",
+        series(setting(ImageOrientationPatient=None)),
+        REFUSE,
+        "no-geometry",
+        ("orientation",),
+    ),
+    case(
+        "E09-skew-orientation",
+        series(setting(ImageOrientationPatient=[1, 0, 0, 0.5, 0.5, 0])),
+        REFUSE,
+        "no-geometry",
+    ),
+    case("E09-thickness", series(setting(SliceThickness=3.0)), NOTE, "slice-thickness", ("3 mm",)),
+    case("E10-per-slice-scale", series(rescaled), NOTE, "slice-scaling"),
+    case("E10-window-only", series(setting(WindowCenter=40, WindowWidth=80)), OK),
+    case(
+        "E11-cut-in-pixels",
+        then(series(), lambda study: cut(study, 6, 0.9)),
+        REFUSE,
+        "short-pixels",
+        ("_0006.dcm",),
+    ),
+    case("E11-rows", series(rewritten(setting(NumberOfFrames=1), 1), voxels=VOXELS), OK),
+    case("E11-rows-too-many", series(setting(Rows=80)), REFUSE, "short-pixels", ("bytes of pixels",)),
+    case("E11-colour", series(setting(SamplesPerPixel=3, Rows=4, Columns=4)), REFUSE, "colour"),
+]
 
 
 @matrix(E_ROWS)
@@ -147,7 +195,7 @@ def test_group_e(entry: str, case: FaultCase, tmp_path: Path) -> None:
 
 
 def test_e10_each_slice_by_its_own_scale(tmp_path: Path) -> None:
-    (scan,) = find_scans(series(lambda ds, n: rescaled(ds, n))(tmp_path))
+    (scan,) = find_scans(series(rescaled)(tmp_path))
     read = read_dicom(scan)
     k = np.arange(SHAPE[2])
     assert np.allclose(read.stored * read.slope + read.intercept, VOXELS * (1 + k / 4) - k)
@@ -243,12 +291,33 @@ def test_e12_every_syntax_gives_the_same_numbers(tmp_path: Path, syntax: str, ve
     assert "lossy" not in {finding.code for finding in read.findings}
 
 
+def eight_bit(ds: Dataset, n: int) -> None:
+    ds.PixelData = (VOXELS[:, :, n].T // 16).astype(np.uint8).tobytes()
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+    ds["PixelData"].VR = "OB"
+
+
 @no_dcmtk
 def test_e12_lost_detail_is_told(tmp_path: Path) -> None:
-    study = then(series(setting(BitsStored=12, HighBit=11)), recoded("dcmcjpeg", "+ee", "+q", "95"))(tmp_path)
+    study = then(series(eight_bit), recoded("dcmcjpeg", "+eb", "+q", "95"))(tmp_path)
     (scan,) = find_scans(study)
     read = read_dicom(scan)
     assert {f.outcome for f in read.findings if f.code == "lossy"} == {WARN}
+    assert np.abs(read.stored.astype(int) - VOXELS // 16).mean() < 25  # noise, through JPEG
+
+
+def test_e12_eight_bits_are_read(tmp_path: Path) -> None:
+    (scan,) = find_scans(series(eight_bit)(tmp_path))
+    assert np.array_equal(read_dicom(scan).stored, VOXELS // 16)
+
+
+@no_dcmtk
+def test_e12_what_no_decoder_supports_is_no_corruption(tmp_path: Path) -> None:
+    """JPEG extended with 12 bits: the frames are whole, we cannot unpack them."""
+    study = then(series(setting(BitsStored=12, HighBit=11)), recoded("dcmcjpeg", "+ee", "+q", "95"))(tmp_path)
+    (scan,) = find_scans(study)
+    with pytest.raises(Refusal, match=r"codec: .*JPEG Extended"):
+        read_dicom(scan)
 
 
 def test_e12_near_lossless_jpeg_ls_is_told(tmp_path: Path) -> None:
@@ -294,15 +363,14 @@ def test_e12_a_corrupt_frame_is_named(tmp_path: Path, syntax: str) -> None:
         content[start:-12] = b"\xff" * (len(content) - 12 - start)
         path.write_bytes(bytes(content))
 
-    (scan,) = find_scans(then(series(), then_packed := PACKED[syntax])(tmp_path))
-    del then_packed
+    (scan,) = find_scans(then(series(), PACKED[syntax])(tmp_path))
     corrupt(scan.path)
     with pytest.raises(Refusal, match=r"(corrupt-frame|short-pixels): .*_0004.dcm: .*frame 1"):
         read_dicom(scan)
 
 
 def test_e12_a_codestream_of_another_size_is_never_decoded(tmp_path: Path) -> None:
-    """A 16 x 20 image whose JPEG 2000 header claims 40,000 x 40,000: 6 GB in the codec."""
+    """A 36 x 40 image whose JPEG 2000 header claims 40,000 x 40,000: 6 GB in the codec."""
     (scan,) = find_scans(then(series(), PACKED["j2k-lossless"])(tmp_path))
     path = bytes_of(scan.path, 4)
     content = bytearray(path.read_bytes())
@@ -346,9 +414,7 @@ def test_e14_deep_nesting_is_left_alone_and_the_others_go_on(
 ) -> None:
     study = series()(tmp_path)
     put(study, "deep.dcm", nested(depth, defined))
-    start = time.monotonic()
     (scan,) = find_scans(study)
-    assert time.monotonic() - start < 10
     read = read_dicom(scan)
     assert np.array_equal(read.stored, VOXELS)
     (warning,) = [finding for finding in read.findings if finding.code == "hostile-file"]
@@ -362,24 +428,18 @@ def test_e14_sixteen_deep_is_still_a_file(tmp_path: Path) -> None:
     assert "hostile-file" not in {finding.code for finding in read_dicom(scan).findings}
 
 
-def test_e14_a_deflated_bomb_is_never_unpacked(tmp_path: Path) -> None:
-    content = deflated_bomb()
-    assert len(content) < 1.2e6
-    with pytest.raises(Refusal, match="hostile-file"):
-        inflated(content[:200_000] + content[200_000:], tmp_path / "bomb.dcm") if False else _small_room(
-            content, tmp_path
-        )
-
-
-def _small_room(content: bytes, folder: Path) -> None:
-    from petechia import limits
-
-    room = limits.MAX_DICOM_FILE_BYTES
-    limits.MAX_DICOM_FILE_BYTES = 64 << 20
-    try:
-        inflated(content, folder / "bomb.dcm")
-    finally:
-        limits.MAX_DICOM_FILE_BYTES = room
+@pytest.mark.parametrize(
+    "head", [b"", b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100\x09\x00\x10\x10OB\0\0\0\0\0\x20"]
+)
+def test_e14_a_deflated_bomb_is_never_unpacked(tmp_path: Path, head: bytes) -> None:
+    """Zeros alone, and a header that promises 512 MB of private data."""
+    content = deflated_bomb(head, 256 << 20)
+    assert len(content) < 300_000
+    tracemalloc.start()
+    with pytest.raises(Refusal, match=r"hostile-file|broken-file"):
+        inflated(content, tmp_path / "bomb.dcm")
+    assert tracemalloc.get_traced_memory()[1] < 300e6
+    tracemalloc.stop()
 
 
 def test_e14_a_dicomdir_that_points_outside(tmp_path: Path) -> None:
@@ -422,15 +482,17 @@ def test_e14_ten_thousand_tiny_files(tmp_path: Path) -> None:
     study = series()(tmp_path)
     for n in range(10_000):
         (study / f"tiny{n:05d}").write_bytes(b"x")
-    start = time.monotonic()
     (scan,) = find_scans(study)
-    assert time.monotonic() - start < 10
     assert scan.dicom is not None
     assert any("10000 files" in finding.text for finding in scan.dicom.findings)
 
 
 def test_e14_a_wrong_character_set(tmp_path: Path) -> None:
-    study = series(setting(SpecificCharacterSet="ISO_IR 9999", SeriesDescription="SWI \xe9"))(tmp_path)
+    study = series()(tmp_path)
+    for path in study.glob("*.dcm"):
+        path.write_bytes(
+            path.read_bytes().replace(b"ISO_IR 100", b"ISO_IR 999").replace(b"Quill", b"\xff\xfe\xe9ll")
+        )
     (scan,) = find_scans(study)
     assert np.array_equal(read_dicom(scan).stored, VOXELS)
 
@@ -458,11 +520,9 @@ def test_e14_a_zip_that_leads_outside(tmp_path: Path, name: str) -> None:
 
 def test_e14_a_zip_bomb(tmp_path: Path) -> None:
     study = series()(tmp_path / "made")
-    path = zipped(study, tmp_path / "study.zip", {"zeros": bytes(200 << 20)})
-    start = time.monotonic()
+    path = zipped(study, tmp_path / "study.zip", {"zeros": bytes(20 << 20)})
     with pytest.raises(Refusal, match=r"hostile-file: .*1000 times"):
         find_scans(path)
-    assert time.monotonic() - start < 5
 
 
 def test_a_damaged_zip_member_is_no_volume(tmp_path: Path) -> None:
@@ -472,10 +532,4 @@ def test_a_damaged_zip_member_is_no_volume(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(bytes(content))
     with pytest.raises((Refusal, UsageError)):
-        (scan,) = find_scans(path)
-        read_dicom(scan)
-
-
-def test_no_instance_of_the_writer_is_malformed() -> None:
-    """The good case is good: our own walk and pydicom agree on every vendor's instances."""
-    assert len(instances(VOXELS, AFFINE, SeriesLook())) == SHAPE[2]
+        read_dicom(*find_scans(path))

@@ -103,7 +103,7 @@ def _of_folder(root: Path) -> Listing:
                     if depth >= limits.MAX_FOLDER_DEPTH:
                         raise _too_many(root, f"folders deeper than {limits.MAX_FOLDER_DEPTH}")
                     waiting.append((Path(entry.path), depth + 1))
-                elif _is_image_file(Path(entry.path)):
+                elif _is_image_file(entry):
                     found.append(Path(entry.path))
                 else:
                     others += 1
@@ -112,10 +112,13 @@ def _of_folder(root: Path) -> Listing:
     return Listing(tuple(sorted(found)), others)
 
 
-def _is_image_file(path: Path) -> bool:
+def _is_image_file(entry: os.DirEntry[str] | Path) -> bool:
     """A DICOM file that is no DICOMDIR: its entries are found by walking, whatever it says."""
     try:
-        return path.name.upper() != "DICOMDIR" and is_dicom(read_head(path))
+        size = entry.stat().st_size
+        if entry.name.upper() == "DICOMDIR" or size <= PREAMBLE_BYTES:
+            return False
+        return is_dicom(read_head(Path(entry)))
     except OSError:  # a dangling link, no permission: counted with the others
         return False
 

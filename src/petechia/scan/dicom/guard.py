@@ -10,6 +10,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from petechia import limits
 from petechia.errors import Refusal
@@ -24,8 +25,10 @@ _SHORT = {
     b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
 }  # fmt: skip
 _UNDEFINED = 0xFFFFFFFF
+_FIRST_GROUP = 0x00040000  # of a dataset: the records of a DICOMDIR; images start at 0008
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXELS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+_FIRST_UNPACKED = 1 << 20  # of a deflated file: holds the header of nearly every image
 _AGAIN = "Copy or export the file again."
 
 
@@ -71,20 +74,36 @@ def transfer_syntax(content: bytes, size: int, path: Path) -> str:
 def inflated(content: bytes, path: Path) -> bytes:
     """A whole deflated file (PS3.5 A.5) as the explicit little-endian file it stands for.
 
-    Raises Refusal hostile-file when it unpacks too far, broken-file when it is damaged or cut.
+    The header is unpacked first; then no more than its pixels need. Raises Refusal hostile-file when there is
+    far more, broken-file when it is damaged or cut, and what `outline` raises.
     """
     _, start = _meta(content, len(content), path)
-    room = min(limits.MAX_DICOM_FILE_BYTES, max(len(content), 4096) * limits.MAX_EXPANSION_RATIO)
+    meta = _with_syntax(content[:start], path)
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    dataset = _unpacked(stream, content[start:], _FIRST_UNPACKED, path)
+    while not stream.eof:
+        try:
+            found = outline(meta + dataset, limits.MAX_DICOM_FILE_BYTES, path)
+        except NeedMore:
+            room = len(dataset)
+        else:
+            if found.pixels_offset is not None:
+                end = found.pixels_offset + (found.pixels_bytes or limits.MAX_DICOM_HEADER_BYTES)
+                room = end + limits.MAX_EXTENSION_BYTES - len(meta) - len(dataset)
+        if len(dataset) + room > limits.MAX_DICOM_FILE_BYTES or room <= 0:
+            raise hostile(path, f"deflated data that unpack to more than {len(dataset)} bytes")
+        more = _unpacked(stream, stream.unconsumed_tail, room, path)
+        if not more and not stream.eof:
+            raise broken(path, "deflated data without their end")
+        dataset += more
+    return meta + dataset
+
+
+def _unpacked(stream: Any, packed: bytes, room: int, path: Path) -> bytes:
     try:
-        dataset = stream.decompress(content[start:], room)
+        return bytes(stream.decompress(packed, room))
     except zlib.error as error:
         raise broken(path, "damaged deflated data") from error
-    if not stream.eof:
-        if len(dataset) >= room:
-            raise hostile(path, f"deflated data that unpack to more than {room} bytes")
-        raise broken(path, "deflated data without their end")
-    return _with_syntax(content[:start], path) + dataset
 
 
 def frame_size(codestream: bytes) -> tuple[int, int] | None:
@@ -199,11 +218,11 @@ class _Walk:
             if at == self.size and not ends:
                 return Outline(syntax, start, at, None, None)
             count += 1
-            if count > limits.MAX_DICOM_ELEMENTS:
-                raise hostile(self.path, f"more than {limits.MAX_DICOM_ELEMENTS} elements in its header")
-            if at - start > limits.MAX_DICOM_HEADER_BYTES:
-                raise hostile(self.path, f"a header of more than {limits.MAX_DICOM_HEADER_BYTES} bytes")
+            self._check_budget(count, at - start)
             tag, vr, length, value = self._element(at)
+            if tag < _FIRST_GROUP:
+                # commands and meta information have no place here; zeros are not even that
+                raise broken(self.path, f"an element of group {tag >> 16:04x} in its dataset")
             if tag in _PIXELS and not ends:
                 return Outline(syntax, start, at, value, None if length == _UNDEFINED else length)
             if tag in (_ITEM_END, _SEQUENCE_END):
@@ -221,6 +240,12 @@ class _Walk:
             if length != _UNDEFINED and value + length > self.size:
                 raise broken(self.path, f"{self.size} bytes, and an element that ends at {value + length}")
             at = value if nested else value + length
+
+    def _check_budget(self, elements: int, header_bytes: int) -> None:
+        if elements > limits.MAX_DICOM_ELEMENTS:
+            raise hostile(self.path, f"more than {limits.MAX_DICOM_ELEMENTS} elements in its header")
+        if header_bytes > limits.MAX_DICOM_HEADER_BYTES:
+            raise hostile(self.path, f"a header of more than {limits.MAX_DICOM_HEADER_BYTES} bytes")
 
     def _element(self, at: int) -> tuple[int, bytes, int, int]:
         """(tag, VR, value length, first byte of the value) of the element at `at`."""

@@ -145,6 +145,8 @@ def quietly() -> Iterator[None]:
 
 def _frames_of(header: _Header, path: Path) -> tuple[Frame, ...]:
     ds, frames = header.dataset, header.count
+    if not all(_text(ds, tag) for tag in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")):
+        raise guard.broken(path, "no instance, series or study UID")
     common = _common(ds, path)
     fault = _short(ds, header, frames)
     shared = _item(ds, "SharedFunctionalGroupsSequence")

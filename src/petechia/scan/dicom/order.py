@@ -20,7 +20,7 @@ from petechia.types import Finding, FloatArray, Outcome
 _UNIT_SLACK = 1e-3  # direction cosines are written with six digits or more
 _SAME_PLACE = 0.01  # of the distance between slices: closer than this is the same place
 _WHOLE_SLACK = 0.05  # a gap is so many slices wide, within this
-_FEW = 0.25  # of the slices: as many may be missing at the ends for the header's numbers to mean that
+_FEW = 0.5  # of the slices: as many may be missing at the ends for the header's numbers to mean that
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _EXPORT = "Export or send the series again."
 

@@ -99,6 +99,8 @@ def _frame(ds: Any, index: int, outline: guard.Outline, stored: Stored, path: Pa
             raise
         except Exception as error:
             # codecs raise whatever they like; the reason is theirs, the file and frame are ours to name
+            if "does not support" in str(error):
+                raise _codec(path, outline.syntax, None) from error
             reason = type(error).__name__
             raise _refuse(
                 "corrupt-frame", path, f"frame {number} that cannot be decoded ({reason})", "it whole"
@@ -106,7 +108,7 @@ def _frame(ds: Any, index: int, outline: guard.Outline, stored: Stored, path: Pa
     if image.shape != (stored.rows, stored.columns):
         found = f"frame {number} of {' x '.join(map(str, image.shape))} pixels"
         raise _refuse("corrupt-frame", path, found, f"{stored.rows} x {stored.columns}")
-    return np.asarray(image)
+    return np.asarray(image, image.dtype.newbyteorder("="))
 
 
 def _decoder(syntax: str, path: Path) -> Any:
