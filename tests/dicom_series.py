@@ -16,6 +16,7 @@ Tags: PS3.3 C.7, C.8.3 (MR Image), and for the vendors the words listed in `HABI
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
+    EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
     MRImageStorage,
     generate_uid,
@@ -289,3 +291,109 @@ def _pixels(ds: Dataset, plane: np.ndarray, signed: bool) -> None:
 def _decimal(value: float) -> str:
     """A decimal string of at most 16 characters (PS3.5 6.2)."""
     return pydicom.valuerep.format_number_as_ds(float(value))
+
+
+# -- many images in one file -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """One volume of an enhanced object: its content, echo and stack."""
+
+    voxels: np.ndarray  # (i, j, k)
+    component: str = "MAGNITUDE"  # ComplexImageComponent
+    frame_type: tuple[str, ...] = ("ORIGINAL", "PRIMARY", "SWI", "NONE")
+    echo_time_ms: float = 20.0
+    stack: str = "1"
+    rescale: Callable[[int], tuple[float, float]] = lambda _k: (1.0, 0.0)  # of slice k
+
+
+def write_enhanced(
+    path: Path, parts: list[Part], affine_ras: np.ndarray, look: SeriesLook, scramble: int | None = None
+) -> Path:
+    """One Enhanced MR object (PS3.3 A.36) of parts on one grid; its frames in any order with `scramble`."""
+    frames = [(part, k) for part in parts for k in range(part.voxels.shape[2])]
+    if scramble is not None:
+        turn = np.random.default_rng(scramble).permutation(len(frames))
+        frames = [frames[n] for n in turn]
+    ds = _instance(look, 0, 1)
+    for name in ("EchoTime", "EchoNumbers", "RescaleSlope", "RescaleIntercept", "RescaleType"):
+        if name in ds:
+            delattr(ds, name)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "T1", "MIXED"]
+    _pixels(ds, frames[0][0].voxels[:, :, 0].astype(np.uint16), signed=False)
+    ds.NumberOfFrames = len(frames)
+    ds.PixelData = b"".join(
+        np.ascontiguousarray(part.voxels[:, :, k].T).astype("<u2").tobytes() for part, k in frames
+    )
+    ds.SharedFunctionalGroupsSequence = [Dataset()]
+    ds.PerFrameFunctionalGroupsSequence = [_functional_groups(part, k, affine_ras) for part, k in frames]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _functional_groups(part: Part, k: int, affine_ras: np.ndarray) -> Dataset:
+    plane = Dataset()
+    _place(plane, affine_ras, k)
+
+    def group(**values: object) -> list[Dataset]:
+        item = Dataset()
+        for name, value in values.items():
+            setattr(item, name, value)
+        return [item]
+
+    own = Dataset()
+    own.MRImageFrameTypeSequence = group(
+        FrameType=list(part.frame_type), ComplexImageComponent=part.component
+    )
+    own.MREchoSequence = group(EffectiveEchoTime=part.echo_time_ms)
+    own.FrameContentSequence = group(StackID=part.stack, InStackPositionNumber=k + 1)
+    own.PlanePositionSequence = group(ImagePositionPatient=plane.ImagePositionPatient)
+    own.PlaneOrientationSequence = group(ImageOrientationPatient=plane.ImageOrientationPatient)
+    own.PixelMeasuresSequence = group(PixelSpacing=plane.PixelSpacing, SliceThickness=plane.SliceThickness)
+    slope, intercept = part.rescale(k)
+    own.PixelValueTransformationSequence = group(
+        RescaleSlope=slope, RescaleIntercept=intercept, RescaleType="US"
+    )
+    return own
+
+
+def write_mosaic(path: Path, voxels: np.ndarray, affine_ras: np.ndarray, look: SeriesLook) -> Path:
+    """One Siemens mosaic of a right-handed volume: tiles in slice order, row by row in a square."""
+    columns, rows, slices = voxels.shape
+    side = int(np.ceil(np.sqrt(slices)))
+    picture = np.zeros((columns * side, rows * side), np.uint16)
+    for k in range(slices):
+        row, column = divmod(k, side)
+        picture[column * columns : (column + 1) * columns, row * rows : (row + 1) * rows] = voxels[:, :, k]
+    ds = _instance(look, 0, 1)
+    ds.ImageType = [*look.habit.image_type, "MOSAIC"]
+    # the header speaks of one slice as large as the mosaic, about the same centre
+    outwards = affine_ras.copy()
+    outwards[:3, 3] -= (
+        affine_ras[:3, 0] * columns * (side - 1) / 2 + affine_ras[:3, 1] * rows * (side - 1) / 2
+    )
+    _place(ds, outwards, 0)
+    _pixels(ds, picture, signed=False)
+    normal = (np.diag([-1.0, -1.0, 1.0]) @ affine_ras[:3, 2]) / np.linalg.norm(affine_ras[:3, 2])
+    csa = csa_header(
+        {"NumberOfImagesInMosaic": [str(slices)], "SliceNormalVector": [f"{x:.8f}" for x in normal]}
+    )
+    ds.private_block(0x0029, "SIEMENS CSA HEADER", create=True).add_new(0x10, "OB", csa)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def csa_header(tags: dict[str, list[str]]) -> bytes:
+    """A Siemens CSA2 header: "SV10", then each tag with its items, padded to four bytes."""
+    out = b"SV10\4\3\2\1" + struct.pack("<II", len(tags), 77)
+    for name, values in tags.items():
+        vr = b"IS\0\0" if name.startswith("Number") else b"FD\0\0"
+        out += name.encode().ljust(64, b"\0") + struct.pack("<i4s3i", len(values), vr, 6, len(values), 77)
+        for value in values:
+            item = value.encode() + b"\0"
+            out += struct.pack("<4i", len(item), len(item), 77, len(item)) + item + b"\0" * (-len(item) % 4)
+    return out

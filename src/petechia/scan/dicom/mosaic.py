@@ -9,6 +9,7 @@ SliceNormalVector.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,9 @@ def cut(image: Any, index: int, stored: tuple[int, int]) -> Any:
 
 def _siemens(ds: Any) -> tuple[int, Any]:
     """Number of slices and direction of the stack (3,), 0 and None where the header does not say."""
-    from nibabel.nicom import csareader  # late: only mosaics need it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nibabel warns at import that this part of it is experimental
+        from nibabel.nicom import csareader  # late: only mosaics need it
 
     try:
         csa = csareader.get_csa_header(ds, "image")
