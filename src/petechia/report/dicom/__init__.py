@@ -5,20 +5,18 @@ These objects carry the identity of the patient, as the source does; nothing els
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from pydicom.dataset import Dataset
-
-from petechia.report.dicom.document import make_document
-from petechia.report.dicom.pictures import make_pictures
-from petechia.report.dicom.segmentation import Segments, Source, make_segments
-from petechia.report.dicom.terms import finish
-from petechia.report.dicom.uids import root_of
 from petechia.types import OutputFile, Reading, Volume
 
-SEG_NAME, SR_NAME, PICTURES_NAME = "seg.dcm", "sr.dcm", "pictures.dcm"
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
+
+    from petechia.report.dicom.export import DeidentifiedFile, ExportOptions
 
 
 def dicom_outputs(
@@ -29,50 +27,21 @@ def dicom_outputs(
     frames: Sequence[int] = (),
     brain: NDArray[np.bool_] | None = None,
 ) -> tuple[OutputFile, ...]:
-    """`seg.dcm`, `sr.dcm` and `pictures.dcm` of one reading; the same bytes for the same arguments.
+    """`seg.dcm`, `sr.dcm` and `pictures.dcm` of one reading: see `outputs.make_outputs`."""
+    from petechia.report.dicom.outputs import make_outputs  # late: highdicom takes half a second
 
-    headers: source instances without pixel data, in slice order (k = 0 first); one for an enhanced object,
-    whose slices are then `frames` (0-based, slice order; when not given, all frames in their order).
-    brain: bool (i, j, k), for the pictures' grey scale.
-
-    No lesion: no segmentation, since viewers stumble over empty segments; the report then says zero. Not
-    analysed: the report alone, which says so and why. A source without frame of reference: no segmentation,
-    for nothing would tie it to the scan. No headers: nothing.
-
-    ValueError when reading, volume and headers contradict each other, which is a mistake of the caller.
-    """
-    if not headers:
-        return ()
-    source = _source(headers, frames, volume)
-    root = root_of(reading, headers)
-    first = headers[0]
-    if reading.lesions is None or volume is None:
-        report = make_document(reading, source, None, root)
-        return (OutputFile(SR_NAME, finish(report, first, reading)),)
-    segments: Segments | None = None
-    if reading.lesions and first.get("FrameOfReferenceUID"):
-        segments = make_segments(reading, _shape(volume), source, root)
-    outputs = [
-        OutputFile(SR_NAME, finish(make_document(reading, source, segments, root), first, reading)),
-        OutputFile(PICTURES_NAME, finish(make_pictures(reading, volume, brain, first, root), first, reading)),
-    ]
-    if segments is not None:
-        outputs.insert(0, OutputFile(SEG_NAME, finish(segments.instance, first, reading)))
-    return tuple(outputs)
+    return make_outputs(reading, volume, headers, frames=frames, brain=brain)
 
 
-def _source(headers: tuple[Dataset, ...], frames: Sequence[int], volume: Volume | None) -> Source:
-    """The series with its frame numbers stated; checks that it has as many slices as the volume."""
-    enhanced = "PerFrameFunctionalGroupsSequence" in headers[0]
-    if enhanced and not frames:
-        frames = range(int(headers[0].NumberOfFrames))
-    source = Source(headers, tuple(int(frame) for frame in frames) if enhanced else ())
-    slices = len(source.frames) if enhanced else len(headers)
-    if volume is not None and slices != volume.voxels.shape[2]:
-        raise ValueError(f"{slices} slices of source, {volume.voxels.shape[2]} in the volume")
-    return source
+def research_export(
+    files: Sequence[Path],
+    results: Sequence[OutputFile],
+    options: ExportOptions,
+    *,
+    frames: Sequence[int] = (),
+    brain: NDArray[np.bool_] | None = None,
+) -> Iterator[DeidentifiedFile]:
+    """De-identified copies of a series and its results: see `export.research_export`."""
+    from petechia.report.dicom import export
 
-
-def _shape(volume: Volume) -> tuple[int, int, int]:
-    i, j, k = volume.voxels.shape
-    return i, j, k
+    return export.research_export(files, results, options, frames=frames, brain=brain)

@@ -28,8 +28,8 @@ REMOVED = "REMOVED"
 # A dummy of each kind that needs one (action D); everything else is text.
 DUMMIES: dict[str, object] = {
     "DA": "19000101", "TM": "000000", "DT": "19000101000000", "AS": "000Y", "DS": "0", "IS": "0",
-    "PN": REMOVED, "FD": 0.0, "FL": 0.0, "SL": 0, "SS": 0, "UL": 0, "US": 0, "AT": 0, "CS": REMOVED, "AE": REMOVED,
-    "OB": b"\0\0", "OW": b"\0\0", "UN": b"", "UR": "urn:removed",
+    "PN": REMOVED, "FD": 0.0, "FL": 0.0, "SL": 0, "SS": 0, "UL": 0, "US": 0, "AT": 0, "CS": REMOVED,
+    "AE": REMOVED, "OB": b"\0\0", "OW": b"\0\0", "UN": b"", "UR": "urn:removed",
 }  # fmt: skip
 FREE_TEXT = frozenset({"LO", "LT", "SH", "ST", "UC", "UT", "PN"})
 IDENTITY = (

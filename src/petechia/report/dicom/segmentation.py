@@ -73,12 +73,8 @@ def make_segments(reading: Reading, shape: tuple[int, int, int], source: Source,
     numbers = {kind: number for number, kind in enumerate(classes_found(lesions), start=1)}
     labels = segment_array(lesions, numbers, shape)
     first = source.headers[0]
-    if source.enhanced:
-        every = np.zeros((int(first.NumberOfFrames), *labels.shape[1:]), np.uint8)
-        every[list(source.frames)] = labels
-        labels = every
     instance = hd.seg.Segmentation(
-        source_images=[nameless(header) for header in source.headers],
+        source_images=[_only_read(nameless(header), source.frames) for header in source.headers],
         pixel_array=labels,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_description(reading, kind, numbers[kind], root) for kind in numbers],
@@ -96,11 +92,43 @@ def make_segments(reading: Reading, shape: tuple[int, int, int], source: Source,
         omit_empty_frames=True,
         coding_schemes=own_scheme(),
     )
+    if source.enhanced:
+        _refer_to_frames(instance, source.frames)
     organization = root.tracking_uid("dimensions")  # highdicom draws it at random
     instance.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
     for index in instance.DimensionIndexSequence:
         index.DimensionOrganizationUID = organization
     return Segments(instance, numbers)
+
+
+def _only_read(bare: Dataset, frames: tuple[int, ...]) -> Dataset:
+    """An enhanced object as if it held the frames that were read and no others, in slice order.
+
+    highdicom wants one frame a place, and the geometry stated once for all; a scanner may put phase and other
+    echoes at the same places, and state the geometry for each frame (PS3.3 C.7.6.16.1.1).
+    """
+    if not frames:
+        return bare
+    groups = [bare.PerFrameFunctionalGroupsSequence[frame] for frame in frames]
+    shared = Dataset()
+    shared.update({element.tag: element for element in bare.SharedFunctionalGroupsSequence[0]})
+    for keyword in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+        if keyword in groups[0]:
+            shared[keyword] = groups[0][keyword]
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "NumberOfFrames"):
+        delattr(bare, keyword)  # assigning would write into the caller's own element
+    bare.SharedFunctionalGroupsSequence = [shared]
+    bare.PerFrameFunctionalGroupsSequence = groups
+    bare.NumberOfFrames = len(frames)
+    return bare
+
+
+def _refer_to_frames(instance: Dataset, frames: tuple[int, ...]) -> None:
+    """Turn slice numbers back into the frame numbers of the source object."""
+    for group in instance.PerFrameFunctionalGroupsSequence:
+        for derivation in group.get("DerivationImageSequence", []):
+            for image in derivation.SourceImageSequence:
+                image.ReferencedFrameNumber = frames[int(image.ReferencedFrameNumber) - 1] + 1
 
 
 def _description(reading: Reading, kind: LesionClass, number: int, root: Root) -> hd.seg.SegmentDescription:

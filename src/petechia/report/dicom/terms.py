@@ -85,7 +85,9 @@ def nameless(header: Dataset) -> Dataset:
     bare = Dataset()
     for tag in header.keys():  # noqa: SIM118  (iterating decodes what is then left out)
         if tag.group != 0x0010 and not tag.is_private and int(tag) not in kept_out:
-            bare[tag] = header[tag]
+            element = header[tag]
+            if not element.is_empty:  # an empty optional element is invalid where it is copied to
+                bare[tag] = element
     for keyword in ALWAYS:
         setattr(bare, keyword, "")
     bare.StudyInstanceUID = str(header.StudyInstanceUID)

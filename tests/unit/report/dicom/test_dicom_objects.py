@@ -33,7 +33,7 @@ def each(cases: dict[str, Callable[[], Case]]) -> pytest.MarkDecorator:
 @each(CASES)
 def test_the_validator_finds_no_error(make: Callable[[], Case], tmp_path: Path) -> None:
     for name, content in make().outputs().items():
-        assert validator_errors(content, tmp_path) == [], name
+        assert (name, validator_errors(content, tmp_path)) == (name, [])
 
 
 @pytest.mark.parametrize("vendor", ["siemens", "ge", "philips", "canon"])
