@@ -69,6 +69,17 @@ def research_export(
     return _files(files, ours, options, _Mask.of(brain, frames))
 
 
+def export_folder(file: Path, options: ExportOptions) -> Path:
+    """Where a series goes below the export's root: `PT-<patient>/SE-<series>`, pseudonyms under the secret.
+
+    file: any instance of the series. The names of readings will not do: they are made from the series UID.
+    """
+    header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["PatientID", "SeriesInstanceUID"])
+    cloak = Cloak(options.secret, options.keep_intervals)
+    patient = cloak.word("PT", str(header.get("PatientID", "")))
+    return Path(patient) / cloak.word("SE", str(header.SeriesInstanceUID))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Mask:
     """What may be seen of each slice."""

@@ -124,11 +124,18 @@ def _only_read(bare: Dataset, frames: tuple[int, ...]) -> Dataset:
 
 
 def _refer_to_frames(instance: Dataset, frames: tuple[int, ...]) -> None:
-    """Turn slice numbers back into the frame numbers of the source object."""
-    for group in instance.PerFrameFunctionalGroupsSequence:
-        for derivation in group.get("DerivationImageSequence", []):
-            for image in derivation.SourceImageSequence:
-                image.ReferencedFrameNumber = frames[int(image.ReferencedFrameNumber) - 1] + 1
+    """Turn slice numbers back into the frame numbers of the source object.
+
+    Segments in one slice share the item that names it, so each item is turned once.
+    """
+    images = {
+        id(image): image
+        for group in instance.PerFrameFunctionalGroupsSequence
+        for derivation in group.DerivationImageSequence
+        for image in derivation.SourceImageSequence
+    }
+    for image in images.values():
+        image.ReferencedFrameNumber = frames[int(image.ReferencedFrameNumber) - 1] + 1
 
 
 def _description(reading: Reading, kind: LesionClass, number: int, root: Root) -> hd.seg.SegmentDescription:

@@ -17,7 +17,12 @@ from pydicom.tag import Tag
 from dicom_series import Patient
 from petechia.errors import Refusal
 from petechia.report.dicom.deidentify import Cloak, deidentified
-from petechia.report.dicom.export import DeidentifiedFile, ExportOptions, research_export
+from petechia.report.dicom.export import (
+    DeidentifiedFile,
+    ExportOptions,
+    export_folder,
+    research_export,
+)
 from petechia.report.dicom.profile import ACTIONS
 from petechia.types import OutputFile
 
@@ -267,7 +272,7 @@ def test_dates_are_taken_away() -> None:
     for keyword in ("StudyDate", "StudyTime", "PatientBirthDate"):
         assert clean[keyword].is_empty
     assert clean.ContentDate == "19000101"
-    assert not clean.get("SeriesDate")
+    assert clean.SeriesDate == "19000101"
     assert not clean.get("AcquisitionDate")
 
 
@@ -388,6 +393,16 @@ def test_what_is_not_dicom_is_left_out(tmp_path: Path) -> None:
 def test_the_two_ways_out_have_two_types() -> None:
     assert not issubclass(DeidentifiedFile, OutputFile)
     assert not issubclass(OutputFile, DeidentifiedFile)
+
+
+def test_the_folder_names_nobody(tmp_path: Path) -> None:
+    paths = on_disk(small(), tmp_path)
+    folder = export_folder(paths[0], KEEP)
+    assert re.fullmatch(r"PT-[0-9a-f]{10}/SE-[0-9a-f]{10}", folder.as_posix())
+    assert folder == export_folder(paths[-1], KEEP)
+    assert folder != export_folder(paths[0], ExportOptions(SECRET[::-1]))
+    (first,) = research_export(paths[:1], [], KEEP)
+    assert folder.parts[0] == read(first.content).PatientID
 
 
 def test_the_preamble_carries_nothing(tmp_path: Path) -> None:
