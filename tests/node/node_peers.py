@@ -147,6 +147,10 @@ def start_node(spool: Path, send_to: Sequence[str] = (), **options: object) -> N
     if not first.strip():
         process.kill()
         process.wait()
+        listener.join(20)
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
         raise RuntimeError(f"the node did not start: {lines}")
     return NodeProcess(process, int(first), spool, lines, listener)
 
@@ -191,6 +195,8 @@ def call(port: int, aet: str = "SCANNER", called: str = "PETECHIA") -> Iterator[
     finally:
         if association.is_established:
             association.release()
+        if association.dul.socket and association.dul.socket.socket:
+            association.dul.socket.socket.close()  # pynetdicom leaves it to the garbage collector
 
 
 def send(port: int, datasets: Sequence[Dataset], aet: str = "SCANNER") -> list[int]:

@@ -92,6 +92,7 @@ def node(options: NodeOptions, read_study: ReadStudy, tell: Tell) -> Iterator[tu
             port = stack.enter_context(receiving(spool, studies, options.listen, this.counts))
         except OSError as error:
             raise _port_taken(options.listen, error) from error
+        _note_heartbeat(this, os.getpid())
         for thread in threads:
             thread.start()
         yield port, lambda: bool(this.bugs)
