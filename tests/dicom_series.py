@@ -378,9 +378,12 @@ def write_mosaic(path: Path, voxels: np.ndarray, affine_ras: np.ndarray, look: S
     _place(ds, outwards, 0)
     _pixels(ds, picture, signed=False)
     normal = (np.diag([-1.0, -1.0, 1.0]) @ affine_ras[:3, 2]) / np.linalg.norm(affine_ras[:3, 2])
-    csa = csa_header(
-        {"NumberOfImagesInMosaic": [str(slices)], "SliceNormalVector": [f"{x:.8f}" for x in normal]}
-    )
+    told = {
+        "NumberOfImagesInMosaic": [str(slices)],
+        "SliceNormalVector": [f"{x:.8f}" for x in normal],
+        "AcquisitionMatrixText": [f"{columns}p*{rows}"],
+    }
+    csa = csa_header(told)
     ds.private_block(0x0029, "SIEMENS CSA HEADER", create=True).add_new(0x10, "OB", csa)
     path.parent.mkdir(parents=True, exist_ok=True)
     ds.save_as(path, enforce_file_format=True)
@@ -391,7 +394,7 @@ def csa_header(tags: dict[str, list[str]]) -> bytes:
     """A Siemens CSA2 header: "SV10", then each tag with its items, padded to four bytes."""
     out = b"SV10\4\3\2\1" + struct.pack("<II", len(tags), 77)
     for name, values in tags.items():
-        vr = b"IS\0\0" if name.startswith("Number") else b"FD\0\0"
+        vr = {"N": b"IS\0\0", "S": b"FD\0\0", "A": b"SH\0\0"}[name[0]]
         out += name.encode().ljust(64, b"\0") + struct.pack("<i4s3i", len(values), vr, 6, len(values), 77)
         for value in values:
             item = value.encode() + b"\0"

@@ -28,7 +28,7 @@ def row(id: str, look: SeriesLook, code: str, say: str, **tags: object) -> Fault
 
 
 OTHERS = (
-    "t1_mprage_sag", "Sag T1 BRAVO", "t2_tse_tra", "Ax T2 FLAIR", "ep2d_diff_b1000", "DWI", "TOF_3D_multi-slab",
+    "t1_mprage_sag", "Sag T1 BRAVO", "t2_tse_tra", "Ax T2 FLAIR", "ep2d_diff_b1000", "DWI", "TOF_3D_slab",
     "AX MRA", "pd_tse", "3D ASL", "BOLD rest", "T2_SPACE",
 )  # fmt: skip
 SWI = SeriesLook()

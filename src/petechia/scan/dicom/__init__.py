@@ -4,6 +4,7 @@ pydicom and its plug-ins decode; the rules and the guards are ours.
 
 files     which files an input holds (folder, zip, DICOMDIR), within limits
 guard     the structure of one file's bytes, walked before any library sees them
+values    single header values, none trusted
 header    one file -> one Frame for each image in it
 kinds     what an image is, by a table of words
 stack     frames -> stacks of one geometry and one content

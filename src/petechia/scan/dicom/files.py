@@ -226,7 +226,7 @@ def _from_zip(archive: Path, path: Path, most: int) -> tuple[bytes, int]:
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, most: int) -> bytes:
     """At most `most` bytes of a member, never more than its entry promises."""
     try:
-        with archive.open(member) as stream:
+        with archive.open(member, mode="r") as stream:
             return stream.read(min(most, member.file_size))
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
         raise Refusal(

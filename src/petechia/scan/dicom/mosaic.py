@@ -9,6 +9,7 @@ SliceNormalVector.
 from __future__ import annotations
 
 import math
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def _siemens(ds: Any) -> tuple[int, Any]:
             return 0, None
         count = csareader.get_n_mosaic(csa) or 0
         normal = csareader.get_slice_normal(csa)
-    except (csareader.CSAReadError, ValueError, KeyError, IndexError, TypeError, OverflowError):
+    except (csareader.CSAReadError, struct.error, ValueError, KeyError, IndexError, TypeError, OverflowError):
         return 0, None  # a damaged private header says nothing
     if normal is None or not np.isfinite(normal).all() or abs(np.linalg.norm(normal) - 1) > 0.01:
         return int(count), None

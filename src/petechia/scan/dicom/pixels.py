@@ -20,7 +20,8 @@ from pydicom.uid import UID
 from petechia import limits
 from petechia.errors import Refusal
 from petechia.scan.dicom import guard
-from petechia.scan.dicom.header import Stored, quietly, whole_file
+from petechia.scan.dicom.header import Stored, whole_file
+from petechia.scan.dicom.values import quietly
 from petechia.types import AnyArray
 
 _PIXEL_TAGS = (
