@@ -15,6 +15,8 @@ from petechia.report.dicom.terms import finish
 from petechia.report.dicom.uids import root_of
 from petechia.types import OutputFile, Reading, Volume
 
+INSTANCE = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")
+OWNER = ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID")
 SEG_NAME, SR_NAME, PICTURES_NAME = "seg.dcm", "sr.dcm", "pictures.dcm"
 
 
@@ -34,11 +36,14 @@ def make_outputs(
 
     No lesion: no segmentation, since viewers stumble over empty segments; the report then says zero. Not
     analysed: the report alone, which says so and why. A source without frame of reference: no segmentation,
-    for nothing would tie it to the scan. No headers: nothing.
+    for nothing would tie it to the scan. No headers, or headers of two patients or studies: nothing, for
+    whose would it be?
 
     ValueError when reading, volume and headers contradict each other, which is a mistake of the caller.
     """
-    if not headers:
+    if volume is None:  # what was refused may be broken, doubled or mixed
+        headers = _different(headers)
+    if not headers or not _of_one_study(headers):
         return ()
     source = _source(headers, frames, volume)
     root = root_of(reading, headers)
@@ -56,6 +61,18 @@ def make_outputs(
     if segments is not None:
         outputs.insert(0, OutputFile(SEG_NAME, finish(segments.instance, first, reading)))
     return tuple(outputs)
+
+
+def _different(headers: tuple[Dataset, ...]) -> tuple[Dataset, ...]:
+    """Each instance once, without those that have no identity of their own."""
+    named = (header for header in headers if all(header.get(keyword) for keyword in INSTANCE))
+    return tuple({str(header.SOPInstanceUID): header for header in named}.values())
+
+
+def _of_one_study(headers: tuple[Dataset, ...]) -> bool:
+    """Whether all instances are stated to be of one patient and one study."""
+    owners = {tuple(str(header.get(keyword, "")) for keyword in OWNER) for header in headers}
+    return len(owners) == 1 and bool(headers[0].get("StudyInstanceUID"))
 
 
 def _source(headers: tuple[Dataset, ...], frames: Sequence[int], volume: Volume | None) -> Source:

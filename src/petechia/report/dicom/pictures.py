@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from petechia.report.closeups import close_up
 from petechia.report.dicom.raster import GREY, RED, STYLES, WHITE, Colour, ink, plain, tile
-from petechia.report.dicom.terms import nameless, series_number, weights_of
+from petechia.report.dicom.terms import nameless, parameters, series_number, weights_of
 from petechia.report.dicom.uids import Root
 from petechia.report.names import SOFTWARE
 from petechia.report.planes import Scene, make_scene
@@ -63,7 +63,8 @@ def make_pictures(
     capture.BurnedInAnnotation = "NO"  # nothing on the page identifies the patient (PS3.3 C.7.6.1)
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.ImageComments = f"{WARNING}. {DISCLAIMER}"
-    capture.DerivationDescription = "Overview and close-ups of automatic findings, unverified"
+    said = "; ".join(f"{key}={value}" for key, value in parameters(reading))
+    capture.DerivationDescription = f"Overview and close-ups of automatic findings, unverified; {said}"
     return capture
 
 

@@ -18,6 +18,7 @@ from report_phantom import SPOTS, refused
 
 from petechia.report.dicom import dicom_outputs
 from petechia.report.dicom.codes import FINDINGS
+from petechia.report.dicom.terms import nameless
 from petechia.types import DISCLAIMER, Finding, LesionClass, Outcome, Region, Side
 
 WITH_LESIONS = {name: make for name, make in CASES.items() if name != "none found"}
@@ -285,6 +286,46 @@ def test_without_any_header_nothing_is_written() -> None:
     assert dicom_outputs(refused("x"), None, ()) == ()
 
 
+def test_two_patients_get_no_report_at_all() -> None:
+    headers = list(case().headers)
+    headers[3] = header_without(headers[3], "PatientID")
+    headers[3].PatientID = "SOMEBODY-ELSE"
+    assert dicom_outputs(refused("x", "two-patients"), None, tuple(headers)) == ()
+    assert dicom_outputs(case().reading, case().volume, tuple(headers)) == ()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda headers: headers * 2,
+        lambda headers: [
+            header_without(header, "PixelSpacing", "ImagePositionPatient") for header in headers
+        ],
+        lambda headers: [
+            header_without(header, "Rows", "Columns", "FrameOfReferenceUID") for header in headers
+        ],
+        lambda headers: [*headers[1:], header_without(headers[0], "SOPInstanceUID")],
+        lambda headers: [
+            header_without(header, "PatientName", "StudyDate", "Modality") for header in headers
+        ],
+    ],
+    ids=["doubled", "no geometry", "no grid", "one without UID", "no name"],
+)
+def test_a_broken_series_still_gets_its_report(spoil, tmp_path: Path) -> None:
+    made = dicom_outputs(refused("x", "no-geometry"), None, tuple(spoil(list(case().headers))))
+    assert [file.name for file in made] == ["sr.dcm"]
+    assert validator_errors(made[0].content, tmp_path) == []
+
+
+def test_every_object_says_how_it_was_made_and_what_it_is_not() -> None:
+    provenance = case().reading.provenance
+    for name, content in case().outputs().items():
+        said = "\n".join(str(element.value) for element in read(content).iterall())
+        for word in (provenance.version, provenance.weights_sha256, "balanced", DISCLAIMER):
+            assert word in said, (name, word)
+        assert provenance.input_sha256 in said, name
+
+
 def test_cautions_are_in_the_report() -> None:
     this = case()
     caution = Finding("thick-slices", Outcome.WARN, "found 6 mm; need 2.5 mm.")
@@ -399,6 +440,17 @@ def test_odd_values_of_the_source_neither_stop_us_nor_are_told(
         assert read(made["sr.dcm"]).PatientBirthDate == "CANARY1948"
     out = capfd.readouterr()
     assert "CANARY" not in caplog.text + out.out + out.err
+
+
+def test_other_libraries_see_no_patient() -> None:
+    header = header_without(case().headers[0], "PatientName")
+    header.PatientName = "CANARY^NAME"
+    header.PatientComments = header.OtherPatientIDs = "CANARY"
+    header.private_block(0x0029, "CANARY", create=True).add_new(1, "LO", "CANARY")
+    bare = nameless(header)
+    assert "CANARY" not in str(bare)
+    assert all(not element.value for element in bare.group_dataset(0x0010))
+    assert "CANARY" in str(header)
 
 
 def test_the_picture_shows_nobody() -> None:
