@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,7 +127,8 @@ def serve_plain(folder: Path) -> None:
     from pynetdicom import AE, evt
 
     def stored(event: evt.Event) -> int:
-        (folder / f"{event.request.AffectedSOPInstanceUID}.dcm").write_bytes(event.encoded_dataset())
+        name = f"{event.file_meta.MediaStorageSOPInstanceUID}.dcm"
+        (folder / name).write_bytes(event.encoded_dataset())
         return 0
 
     entity = AE("PETECHIA")
@@ -234,7 +235,7 @@ def storm_of(work: Path, associations: int, slices: int) -> dict[str, float]:
 def hostile_memory(work: Path) -> dict[str, float]:
     """Growth of the node's memory, in MB of 1e6 bytes, while one socket does its worst."""
     sys.path.insert(0, str(ROOT / "tests" / "node"))
-    from node_peers import accepted, connected, pdata, store_rq
+    from node_peers import accepted, connected, pdata, store_rq  # type: ignore[import-not-found]
 
     start = pdata(store_rq(MRImageStorage, "1.2.3"), 3)
     attacks: dict[str, Callable[[], Iterator[bytes]]] = {
@@ -242,7 +243,7 @@ def hostile_memory(work: Path) -> dict[str, float]:
         "instance of 600 MB": lambda: iter([start, *[pdata(bytes(100_000), 0)] * 6000]),
         "20,000 messages unanswered": lambda: iter([start + pdata(bytes(100), 2)] * 20_000),
     }
-    grown = {}
+    grown: dict[str, float] = {}
     for name, attack in attacks.items():
         with node(work / f"hostile{len(grown)}") as (port, pid):
             time.sleep(1.0)
@@ -303,7 +304,7 @@ class PeakMemory:
                 self._peak = max(self._peak, self._now())
 
 
-def table(result: dict[str, object]) -> str:
+def table(result: Mapping[str, object]) -> str:
     lines = ["| figure | measured | target |", "|---|---|---|"]
     for group in ("throughput", "storm", "hostile_mb", "half_open"):
         rows = result[group]

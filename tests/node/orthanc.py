@@ -64,8 +64,8 @@ class Orthanc:
 
 
 @contextmanager
-def running_orthanc(folder: Path) -> Iterator[Orthanc]:
-    """An Orthanc without a patient in it."""
+def running_orthanc(folder: Path, lua: str = "") -> Iterator[Orthanc]:
+    """An Orthanc without a patient in it. lua: a script that it runs."""
     this = Orthanc(free_port(), free_port())
     folder.mkdir(parents=True)
     settings = {
@@ -77,6 +77,9 @@ def running_orthanc(folder: Path) -> Iterator[Orthanc]:
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
         "DicomModalitiesInDatabase": True,
     }  # fmt: skip
+    if lua:
+        (folder / "script.lua").write_text(lua)
+        settings |= {"LuaScripts": [str(folder / "script.lua")], "StableAge": 1}
     (folder / "orthanc.json").write_text(json.dumps(settings))
     log = (folder / "log.txt").open("wb")
     process = subprocess.Popen([str(ORTHANC), str(folder / "orthanc.json")], stdout=log, stderr=log)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node.node_peers import Study, archive, call, echo, running_node, send, wait_for
+from node.node_peers import CANARY, Study, archive, call, echo, running_node, send, wait_for
 
 
 def test_a_study_goes_in_and_its_report_comes_back(tmp_path: Path) -> None:
@@ -69,3 +69,30 @@ def test_what_stays_broken_off_is_refused_and_never_read(tmp_path: Path) -> None
         wait_for(lambda: node.study().code == "incomplete-transfer")
         assert node.study().state == "not_analysed"
     assert pacs.got == []
+
+
+def test_k01_k05_no_identity_beside_the_objects_and_no_word_to_anybody_else(tmp_path: Path) -> None:
+    """Refusals, clashes, an archive that refuses: whatever is said of a study, it names no patient."""
+    study, refused, other = Study(), Study(description="refuse missing-slice"), Study()
+    changed = other.instance(0)
+    changed.PixelData = bytes(len(changed.PixelData))
+    with archive() as pacs, running_node(tmp_path / "spool", [pacs.address]) as node:
+        pacs.answer = lambda _ds: 0xC000
+        for datasets in (study.instances(2), refused.instances(2), [other.instance(0), changed]):
+            send(node.port, datasets)
+        echo(node.port, CANARY[:16])
+        wait_for(lambda: [each for each in node.status().studies if each.code == "missing-slice"], 60)
+        wait_for(lambda: [one for each in node.status().studies for one in each.sending if one.code])
+        shown = repr(node.status())
+        names = [str(path.relative_to(tmp_path)) for path in (tmp_path / "spool").rglob("*")]
+        texts = [
+            path.read_text()
+            for path in (tmp_path / "spool").rglob("*")
+            if path.is_file() and path.suffix != ".dcm"
+        ]
+    said = "\n".join([shown, *names, *texts, *node.lines])
+    uids = [each for one in (study, refused, other) for each in (one.uid, one.series, one.instance_uid(0))]
+    for canary in ["Canaryson", "Quillfeather", "CANARY", "19481127", *uids]:
+        assert canary not in said
+    connected_to = {line for line in node.lines if line.startswith("connects: ")}
+    assert connected_to == {f"connects: ('127.0.0.1', {pacs.port})\n"}
