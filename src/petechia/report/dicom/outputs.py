@@ -35,9 +35,9 @@ def make_outputs(
     brain: bool (i, j, k), for the pictures' grey scale.
 
     No lesion: no segmentation, since viewers stumble over empty segments; the report then says zero. Not
-    analysed: the report alone, which says so and why. A source without frame of reference: no segmentation,
-    for nothing would tie it to the scan. No headers, or headers of two patients or studies: nothing, for
-    whose would it be?
+    analysed: the report alone, which says so and why. A source without frame of reference, or a mosaic: no
+    segmentation, for nothing would tie it to the scan. No headers, or headers of two patients or studies:
+    nothing, for whose would it be?
 
     ValueError when reading, volume and headers contradict each other, which is a mistake of the caller.
     """
@@ -52,7 +52,7 @@ def make_outputs(
         report = make_document(reading, source, None, root)
         return (OutputFile(SR_NAME, finish(report, first, reading)),)
     segments: Segments | None = None
-    if reading.lesions and first.get("FrameOfReferenceUID"):
+    if reading.lesions and first.get("FrameOfReferenceUID") and not _mosaic(first):
         segments = make_segments(reading, _shape(volume), source, root)
     outputs = [
         OutputFile(SR_NAME, finish(make_document(reading, source, segments, root), first, reading)),
@@ -77,14 +77,21 @@ def _of_one_study(headers: tuple[Dataset, ...]) -> bool:
 
 def _source(headers: tuple[Dataset, ...], frames: Sequence[int], volume: Volume | None) -> Source:
     """The series with its frame numbers stated; checks that it has as many slices as the volume."""
+    if volume is None or _mosaic(headers[0]):
+        return Source(headers, ())
     enhanced = "PerFrameFunctionalGroupsSequence" in headers[0]
     if enhanced and not frames:
         frames = range(int(headers[0].NumberOfFrames))
     source = Source(headers, tuple(int(frame) for frame in frames) if enhanced else ())
     slices = len(source.frames) if enhanced else len(headers)
-    if volume is not None and slices != volume.voxels.shape[2]:
+    if slices != volume.voxels.shape[2]:
         raise ValueError(f"{slices} slices of source, {volume.voxels.shape[2]} in the volume")
     return source
+
+
+def _mosaic(header: Dataset) -> bool:
+    """Whether one instance holds all slices as tiles (Siemens): no instance is a slice to refer to."""
+    return "MOSAIC" in [str(word).upper() for word in header.get("ImageType") or []]
 
 
 def _shape(volume: Volume) -> tuple[int, int, int]:

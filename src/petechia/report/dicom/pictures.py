@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from petechia.report.closeups import close_up
 from petechia.report.dicom.raster import GREY, RED, STYLES, WHITE, Colour, ink, plain, tile
-from petechia.report.dicom.terms import nameless, parameters, series_number, weights_of
+from petechia.report.dicom.terms import parameters, series_number, weights_of
 from petechia.report.dicom.uids import Root
 from petechia.report.names import SOFTWARE
 from petechia.report.planes import Scene, make_scene
@@ -55,7 +55,6 @@ def make_pictures(
         device_serial_number=weights_of(reading),
         series_description="petechia pictures, NOT FOR DIAGNOSIS",
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        specific_character_set=nameless(header).SpecificCharacterSet,
     )
     # A page of many crops has no orientation of its own, and nothing to measure on (type 2C: empty).
     capture.PatientOrientation = []

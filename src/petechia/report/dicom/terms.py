@@ -91,7 +91,6 @@ def nameless(header: Dataset) -> Dataset:
     for keyword in ALWAYS:
         setattr(bare, keyword, "")
     bare.StudyInstanceUID = str(header.StudyInstanceUID)
-    bare.SpecificCharacterSet = CHARACTER_SET
     return bare
 
 

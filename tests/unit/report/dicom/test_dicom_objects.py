@@ -6,6 +6,7 @@ import logging
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import highdicom as hd
@@ -359,6 +360,26 @@ def test_without_a_frame_of_reference_there_is_no_segmentation(tmp_path: Path) -
     assert len(groups) == 1 + len(this.reading.lesions or ())
 
 
+def test_a_mosaic_gets_a_report_and_pictures(tmp_path: Path) -> None:
+    """One instance with all slices as tiles: nothing that a segmentation could lie on."""
+    this = case()
+    tiled = header_without(this.headers[0], "ImageType")
+    tiled.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    made = replace(this, headers=(tiled,)).outputs()
+    assert set(made) == {"sr.dcm", "pictures.dcm"}
+    assert validator_errors(made["sr.dcm"], tmp_path) == []
+    assert numbers(summary_of(made["sr.dcm"]))["246206008"] == 4
+    texts = [item.TextValue for item in walk(read(made["sr.dcm"])) if item.get("ValueType") == "TEXT"]
+    assert sum("Centre, RAS+" in text for text in texts) == len(this.reading.lesions or ())
+
+
+def test_a_lie_about_frames_costs_nothing() -> None:
+    header = header_without(enhanced().headers[0], "NumberOfFrames")
+    header.NumberOfFrames = 999_999_999
+    made = dicom_outputs(refused("x", "short-pixels"), None, (header,))
+    assert [file.name for file in made] == ["sr.dcm"]
+
+
 def header_without(header: Dataset, *keywords: str) -> Dataset:
     other = Dataset()
     other.update({element.tag: element for element in header if element.keyword not in keywords})
@@ -385,7 +406,8 @@ def test_patient_study_and_frame_are_those_of_the_source(make: Callable[[], Case
         assert made.SeriesInstanceUID != first.SeriesInstanceUID
         assert "NOT FOR DIAGNOSIS" in made.SeriesDescription
         assert made.Manufacturer == "petechia"
-        assert (made.ContentDate, made.ContentTime) != ("", "")
+        begun = datetime.fromisoformat(this.reading.provenance.started_utc).astimezone()
+        assert made.ContentDate + made.ContentTime == f"{begun:%Y%m%d%H%M%S}"
         assert content[:128] == bytes(128)
         series.add(made.SeriesInstanceUID)
         if name == "seg.dcm":
@@ -418,6 +440,22 @@ def test_names_of_every_script_survive(charset: str, name: str) -> None:
         header.PatientName = name
     for content in replace(this, headers=headers).outputs().values():
         assert str(read(content).PatientName) == name
+
+
+def test_text_read_from_a_file_keeps_its_letters(tmp_path: Path) -> None:
+    """pydicom decodes late: text copied too early would be read in the wrong character set."""
+    this = case(shape=(24, 30, 12), spacing=(6.0, 6.0, 12.0))
+    headers = []
+    for number, header in enumerate(this.headers):
+        other = header_without(header, "InstitutionName", "PatientName")
+        other.InstitutionName, other.PatientName = "Krankenhaus Köln", "Müller^Jörg"
+        other.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+        headers.append(pydicom.dcmread(tmp_path / f"{number}.dcm", stop_before_pixels=True))
+    made = replace(this, headers=tuple(headers)).outputs()
+    for name in ("seg.dcm", "sr.dcm"):
+        maker = read(made[name]).ContributingEquipmentSequence[0]
+        assert maker.InstitutionName == "Krankenhaus Köln"
+        assert str(read(made[name]).PatientName) == "Müller^Jörg"
 
 
 def test_odd_values_of_the_source_neither_stop_us_nor_are_told(
