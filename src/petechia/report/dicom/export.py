@@ -53,8 +53,8 @@ def research_export(
 
     files: the source instances in slice order (k = 0 first), one for an enhanced object with its `frames`
     (0-based, slice order). results: what `dicom_outputs` gave. brain: bool (i, j, k); voxels outside are set
-    to zero, which removes the face. Without it, and without `keep_face`, a head is refused. Pictures are left
-    out when the brain is masked: they show the whole head.
+    to zero, which removes the face. Without it, and without `keep_face`, a head is refused; so is a mosaic,
+    which the mask does not fit. Pictures are left out when the brain is masked: they show the whole head.
 
     Everything is checked before the first file is given out. Raises Refusal: `burned-in-annotation`,
     `face-present`. ValueError: a short secret, a result that is not ours, a mask of another grid.
@@ -64,6 +64,8 @@ def research_export(
     ours = [(each.name, _ours(each)) for each in results if each.name.endswith(".dcm")]
     for number, path in enumerate(files, start=1):
         header = pydicom.dcmread(path, stop_before_pixels=True)
+        if "MOSAIC" in (header.get("ImageType") or []):
+            brain = None  # its tiles are not on the mask's grid
         _check_pixels(header, number)
         _check_face(header, number, brain is not None or options.keep_face)
     return _files(files, ours, options, _Mask.of(brain, frames))

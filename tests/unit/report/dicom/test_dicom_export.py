@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import replace
 from functools import cache
@@ -56,9 +57,7 @@ def exported(
 
 def dirty(header: Dataset) -> Dataset:
     """One instance with identity wherever an archive may have put it."""
-    loaded = Dataset()
-    loaded.update({element.tag: element for element in header})
-    loaded.file_meta = header.file_meta
+    loaded = copy.deepcopy(header)
     person, word = Patient(), "CANARY"
     loaded.OperatorsName = loaded.PerformingPhysicianName = f"{word}^Operator"
     loaded.PatientComments = loaded.ImageComments = f"{word} says {person.name}"
@@ -307,6 +306,14 @@ def test_a_face_is_refused_before_anything_is_given_out(tmp_path: Path) -> None:
         research_export(on_disk(small(), tmp_path), results(small()), ExportOptions(SECRET))
     assert refused.value.code == "face-present"
     assert leaks(refused.value.line.encode()) == []
+
+
+def test_a_mosaic_cannot_be_masked(tmp_path: Path) -> None:
+    header = dirty(small().headers[0])
+    header.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    paths = on_disk(replace(small(), headers=(header,)), tmp_path)
+    with pytest.raises(Refusal, match="face-present"):
+        research_export(paths, [], ExportOptions(SECRET), brain=np.ones(small().volume.voxels.shape, bool))
 
 
 def test_a_defaced_scan_is_let_through(tmp_path: Path) -> None:
