@@ -84,6 +84,9 @@ AFTER: dict[str, Callable[[], Iterator[bytes]]] = {  # on an association that wa
 }
 
 
+ENDLESS = {"pdu-4-gb", "command-endless", "data-without-command", "instance-endless", "unanswered"}
+
+
 @pytest.mark.parametrize("what", BEFORE)
 def test_j01_what_is_no_request_is_cut_off(node: NodeProcess, what: str) -> None:
     before = node.memory()
@@ -98,14 +101,26 @@ def test_j01_what_is_no_request_is_cut_off(node: NodeProcess, what: str) -> None
 def test_j01_what_is_no_message_is_cut_off(node: NodeProcess, what: str) -> None:
     before = node.memory()
     peak = before
+    heard_out = False
     with accepted(connected(node.port)) as sock:
         with suppress(OSError):  # it hangs up while we still talk
             for number, data in enumerate(AFTER[what]()):
                 sock.sendall(data)
                 if number % 50 == 0:
                     peak = max(peak, node.memory())
+            heard_out = True
         assert is_closed(sock, 5.0)
+    assert not (heard_out and what in ENDLESS), "it listened to the end"
     assert max(peak, node.memory()) - before < 50e6
+    assert untroubled(node)
+
+
+@pytest.mark.parametrize("length", [129 * 1024, 300 * MEGABYTE, 0xFFFFFFFF])
+def test_j01_a_pdu_over_the_cap_is_refused_at_its_header(node: NodeProcess, length: int) -> None:
+    """Nothing of its body is waited for: sooner than a PDU's deadline of 3 s."""
+    with accepted(connected(node.port)) as sock:
+        sock.sendall(b"\4\0" + struct.pack(">L", length))
+        assert is_closed(sock, 2.0)
     assert untroubled(node)
 
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydicom.dataset import Dataset
+from pydicom.uid import MRImageStorage
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel
+
 from node.node_peers import CANARY, Study, archive, call, echo, running_node, send, wait_for
 
 
@@ -96,3 +101,43 @@ def test_k01_k05_no_identity_beside_the_objects_and_no_word_to_anybody_else(tmp_
         assert canary not in said
     connected_to = {line for line in node.lines if line.startswith("connects: ")}
     assert connected_to == {f"connects: ('127.0.0.1', {pacs.port})\n"}
+
+
+def test_storage_commitment_is_reported_on_the_caller_s_own_association(tmp_path: Path) -> None:
+    """A caller whose port nobody told us hears on the association on which it asked (PS3.4 J.3.3)."""
+    study = Study()
+    reports: list[Dataset] = []
+
+    def reported(event: evt.Event) -> tuple[int, None]:
+        reports.append(event.event_information)
+        return 0, None
+
+    asked = Dataset()
+    asked.TransactionUID = "1.2.3.4.5"
+    asked.ReferencedSOPSequence = []
+    for n in (0, 1, 7):
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = MRImageStorage, study.instance_uid(n)
+        asked.ReferencedSOPSequence.append(item)
+    with running_node(tmp_path / "spool") as node:
+        send(node.port, study.instances(2))
+        entity = AE("SCANNER")
+        entity.add_requested_context(StorageCommitmentPushModel)
+        association = entity.associate(
+            "127.0.0.1", node.port, ae_title="PETECHIA", evt_handlers=[(evt.EVT_N_EVENT_REPORT, reported)]
+        )
+        status, _ = association.send_n_action(asked, 1, StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1")
+        assert status.Status == 0
+        wait_for(lambda: reports, 10)
+        wait_for(lambda: node.status().commits == 0, 10)
+        del asked.ReferencedSOPSequence
+        nothing, _ = association.send_n_action(asked, 1, StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1")
+        assert nothing.Status == 0x0115
+        association.release()
+    (report,) = reports
+    assert report.TransactionUID == "1.2.3.4.5"
+    assert [item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence] == [
+        study.instance_uid(n) for n in (0, 1)
+    ]
+    (failed,) = report.FailedSOPSequence
+    assert (failed.ReferencedSOPInstanceUID, failed.FailureReason) == (study.instance_uid(7), 0x0112)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -108,8 +109,10 @@ def _join(this: _Node, threads: Sequence[Thread]) -> None:
 
 
 def _raise_bugs(this: _Node) -> None:
+    """With where it happened and without its text, which may quote a header."""
     for bug in this.bugs:
-        raise bug
+        where = "".join(traceback.format_tb(bug.__traceback__))
+        raise RuntimeError(f"{type(bug).__name__} in a thread of the node\n{where}") from None
 
 
 def _loop(this: _Node, step: Callable[[_Node, Any], None], extra: object) -> None:

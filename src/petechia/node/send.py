@@ -97,6 +97,9 @@ def _stow(files: Sequence[Path], url: str, acknowledged: Acknowledged) -> str:
                 continue
             except (requests.RequestException, OSError):
                 return first or "unreachable"
+            except Exception:  # noqa: BLE001 - a web server may answer anything at all
+                first = first or "bad-answer"
+                continue
             failed = answer.get("FailedSOPSequence")
             if failed:
                 first = first or f"stow-{int(failed[0].get('FailureReason', 0)):04x}"

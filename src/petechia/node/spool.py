@@ -267,6 +267,8 @@ def open_spool(root: Path, disk: Disk = DISK) -> Iterator[Spool]:
                 make_folder(root / name, disk)
             for name in ("incoming", "work", "trash"):
                 durable.sweep_folder(root / name)
+            for folder in (root, root / "commits", root / "done"):
+                durable.sweep_temporary(folder)
             for study in spool.studies():
                 for opened in _names(spool.study(study) / "open"):
                     series, _, call = opened.partition(".")

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from petechia.store.disk import DISK, Disk
-from petechia.store.files import _fsync_folder, file_sha256, make_folder, write_file
+from petechia.store.files import TEMP_PREFIX, _fsync_folder, file_sha256, make_folder, write_file
 
 
 class Part:
@@ -133,6 +133,12 @@ def sweep_folder(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Remove what `put` left in `folder` when its process was killed. Raises OSError."""
+    for path in folder.glob(f"{TEMP_PREFIX}*"):
+        path.unlink()
 
 
 def drop(folder: Path, trash: Path, disk: Disk = DISK) -> None:
