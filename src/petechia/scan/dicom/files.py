@@ -151,7 +151,7 @@ def _of_dicomdir(path: Path) -> Listing:
 
 def _of_zip(path: Path) -> Listing:
     """Members by the zip's own directory; sizes and ratios are checked before anything is unpacked."""
-    archive = _opened(str(path))
+    archive = _opened(path)
     members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) > limits.MAX_DICOM_FILES:
         raise _too_many(path, f"more than {limits.MAX_DICOM_FILES} files")
@@ -202,9 +202,15 @@ def _archive_of(path: Path) -> Path | None:
     return next((parent for parent in path.parents if parent.is_file()), None)
 
 
+def _opened(path: Path) -> zipfile.ZipFile:
+    """The zip as it lies there now."""
+    status = path.stat()
+    return _kept_open(str(path), status.st_mtime_ns, status.st_size)
+
+
 @lru_cache(maxsize=2)
-def _opened(path: str) -> zipfile.ZipFile:
-    """The zip, kept open: its directory is read once, not once a member."""
+def _kept_open(path: str, _changed_ns: int, _size: int) -> zipfile.ZipFile:
+    """Kept open, so that its directory is read once and not once a member."""
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
@@ -215,12 +221,12 @@ def _opened(path: str) -> zipfile.ZipFile:
 
 def _from_zip(archive: Path, path: Path, most: int) -> tuple[bytes, int]:
     try:
-        member = _opened(str(archive)).getinfo(path.relative_to(archive).as_posix())
+        member = _opened(archive).getinfo(path.relative_to(archive).as_posix())
     except KeyError as error:
         raise _unreadable(path, "no such member in the zip") from error
     _check_member(member, archive)
     _check_size(member.file_size, path)
-    return _unpacked(_opened(str(archive)), member, path, most), member.file_size
+    return _unpacked(_opened(archive), member, path, most), member.file_size
 
 
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, most: int) -> bytes:

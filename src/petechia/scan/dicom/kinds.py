@@ -7,7 +7,7 @@ Each row looks at one field of the header. Fields, in lower case:
                              the makers' private words for the part, in one string with " | " between them
     series, protocol         SeriesDescription, ProtocolName
     scan                     ScanningSequence, SequenceName, PulseSequenceName
-    any                      series, then protocol where the series description says nothing known
+    any                      series or protocol
 """
 
 from __future__ import annotations
@@ -73,13 +73,18 @@ _MR_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.4.1": "enhanced mr",
     "1.2.840.10008.5.1.4.1.1.4.4": "legacy converted mr",
 }
-_SWI = r"(?<![a-z])(e?swan|swi|swip|swihr|swi3d|fsbb|ven_?bold|venobold|swim?)(?![a-z])"
+_SWI = r"(?<![a-z])(e?swan|swi|s?swip|swihr|swi3d|fsbb|ven_?bold|venobold)(?![a-z])"
 _GRE = (
-    r"(?<![a-z])(t2\s?\*|t2_?star|t2s|gre|megre|merge|medic|hemo|haemo|t2_?ffe|t2w_ffe|ffe_t2|fl2d|fl3d|fe2d|"
-    r"fe3d|mag|mag_images|magnitude|fsbb|swi_mag)(?![a-z])"
+    r"(?<![a-z])(t2\s?\*|t2_?star|t2s|gre|megre|merge|medic|hemo|haemo|t2_?ffe|t2w_ffe|ffe_t2|"
+    r"mag|mag_images|magnitude|fsbb|swi_mag)(?![a-z])"
 )
 _MIP = r"(?<![a-z])(mip|minip|mnip|min_?\s?ip|min_ip|minimum|projection image)(?![a-z])"
 _PHASE = r"(?<![a-z])(pha|phase|filt_?pha|pha_images|phs)(?![a-z])"
+_OTHER = (
+    r"(?<![a-z])(t1\w*|st1w\w*|mp2?rage|bravo|spgr|flair|tirm|t2w?_?(tse|fse|spc|space|blade)\w*|"
+    r"dwi|dti|diff\w*|tof|angio|mra|mrv|pc|asl|pcasl|perf\w*|dsc|bold|fmri|rest|stir|pd|ciss|fiesta|space|cube|vista|"
+    r"mrs|svs|csi)(?![a-z])"
+)
 
 RULES: tuple[Rule, ...] = (
     Rule("modality", r"^(?!mr$)", Kind.NOT_MR, "its modality is not MR"),
@@ -103,20 +108,19 @@ RULES: tuple[Rule, ...] = (
          Kind.LOCALISER, "its series description says localiser"),
     Rule("series", _MIP, Kind.MIP, "its series description says projection"),
     Rule("series", _PHASE, Kind.PHASE, "its series description says phase"),
-    Rule("series", r"(?<![a-z])(mpr|reformat|reformatted|rec|derived|subtraction|fused|mosaic view)(?![a-z])",
+    Rule("series", r"(?<![a-z])(mpr|reformat|reformatted|derived|subtraction|fused|mosaic view)(?![a-z])",
          Kind.DERIVED, "its series description says derived"),
-    Rule("any", r"(?<![a-z])(qsm|chi|chimap|r2\*|r2star|t2\*?_?map|t2star_?map|adc|b0_?map|"
+    Rule("any", r"(?<![a-z])(qsm|swim|chi|chimap|r2\*|r2star|t2\*?_?map|t2star_?map|adc|b0[ _]?map|"
          r"field[_ ]?map\w*)(?![a-z])",
          Kind.MAP, "its description says map"),
     Rule("type", r"\b(swi|m_swi|swi_m|swan)\b", Kind.SWI, "its image type says SWI"),
     Rule("series", r"(?<![a-z])(mag|mag_images|magnitude)(?![a-z])", Kind.MAGNITUDE,
          "its series description says magnitude"),
     Rule("series", _SWI, Kind.SWI, "its series description says SWI"),
+    Rule("series", _OTHER, Kind.OTHER, "its series description says another contrast"),
     Rule("series", _GRE, Kind.MAGNITUDE, "its series description says T2* gradient echo"),
-    Rule("any", r"(?<![a-z])(t1\w*|st1w\w*|mp2?rage|bravo|spgr|flair|tirm|t2w?_?(tse|fse|spc|space|blade)\w*|"
-         r"dwi|dti|diff\w*|tof|angio|mra|mrv|pc|asl|pcasl|perf\w*|dsc|bold|fmri|rest|stir|pd|ciss|fiesta|space|cube|vista|"
-         r"mrs|svs|csi)(?![a-z])", Kind.OTHER, "its description says another contrast"),
     Rule("protocol", _SWI, Kind.SWI, "its protocol name says SWI"),
+    Rule("protocol", _OTHER, Kind.OTHER, "its protocol name says another contrast"),
     Rule("protocol", _GRE, Kind.MAGNITUDE, "its protocol name says T2* gradient echo"),
 )  # fmt: skip
 LATE_ECHO_MS = 10.0  # an unnamed gradient echo as late as this is T2*-weighted; T1 and TOF are below 8 ms
