@@ -110,12 +110,6 @@ def test_the_protocol_name_speaks_where_the_description_does_not(blank: Frame) -
     assert judge(replace(blank, description="ax t2* gre", protocol="tof brain")).kind is Kind.MAGNITUDE
 
 
-LATE_OR_NOT = pytest.mark.parametrize(
-    ("echo", "kind"), [(4.0, Kind.OTHER), (20.0, Kind.MAGNITUDE), (None, Kind.OTHER)]
-)
-
-
-def test_an_unnamed_gradient_echo_counts_when_its_echo_is_late(
-    blank: Frame, echo: float | None, kind: Kind
-) -> None:
+@pytest.mark.parametrize(("echo", "kind"), [(4.0, Kind.OTHER), (20.0, Kind.MAGNITUDE), (None, Kind.OTHER)])
+def test_an_unnamed_gradient_echo_counts_when_late(blank: Frame, echo: float | None, kind: Kind) -> None:
     assert judge(replace(blank, sequence="gr", echo_time_ms=echo)).kind is kind
