@@ -99,6 +99,17 @@ def rescaled(ds: Dataset, n: int) -> None:
     ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = 1 + n / 4, -n, "US"
 
 
+def keep_every(step: int):
+    """E04: what is left stands at even distances."""
+
+    def apply(study: Path) -> None:
+        for n, path in enumerate(sorted(study.glob("*.dcm"))):
+            if n % step:
+                path.unlink()
+
+    return apply
+
+
 def localiser_inside(study: Path) -> None:
     """E03: three pictures of another matrix under the same series UID."""
     look = SeriesLook(series="first", echo=1)
@@ -107,6 +118,7 @@ def localiser_inside(study: Path) -> None:
         ds.save_as(study / f"extra{n}.dcm", enforce_file_format=True)
 
 
+LONG = np.zeros((*SHAPE[:2], 30))
 TWINS = SeriesLook(series="first"), SeriesLook(series="second", series_number=8)
 E_ROWS = [
     case("E01-tie", then(series(look=TWINS[0]), also(TWINS[1])), REFUSE, "ambiguous-series", ("--series",)),
@@ -115,6 +127,14 @@ E_ROWS = [
     case("E04-one-missing", without(6), REFUSE, "missing-slice", ("1 slice missing of 12", "mm")),
     case("E04-two-missing", without(6, 7), REFUSE, "missing-slice", ("2 slices missing",)),
     case("E04-two-apart", without(4, 9), REFUSE, "missing-slice", ("2 slices missing",)),
+    case("E04-every-second", without(*range(2, 13, 2)), REFUSE, "not-a-volume"),
+    case(
+        "E04-every-third-of-30",
+        then(series(voxels=LONG), keep_every(3)),
+        REFUSE,
+        "missing-slice",
+        ("of every 3",),
+    ),
     case("E04-first-missing", without(1), WARN, "end-slice-missing", ("12",)),
     case("E04-last-missing", without(12), WARN, "end-slice-missing", ("12",)),
     case(

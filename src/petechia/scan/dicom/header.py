@@ -86,6 +86,7 @@ class Frame:
     echo_number: int | None
     field_strength_t: float | None
     thickness_mm: float | None
+    stated_step_mm: float | None  # SpacingBetweenSlices
     stack_id: str
     spacing_mm: tuple[float, float] | None  # between rows, between columns
     orientation: tuple[float, ...] | None  # along a row, down a column
@@ -267,6 +268,7 @@ def _classic(ds: Dataset) -> dict[str, Any]:
         "echo_time_ms": values.number_of(ds, "EchoTime"),
         "echo_number": values.whole_of(ds, "EchoNumbers"),
         "thickness_mm": values.number_of(ds, "SliceThickness"),
+        "stated_step_mm": values.number_of(ds, "SpacingBetweenSlices"),
         "stack_id": "",
         "spacing_mm": values.pair(values.numbers_of(ds, "PixelSpacing", 2)),
         "orientation": values.numbers_of(ds, "ImageOrientationPatient", 6),
@@ -291,6 +293,7 @@ def _enhanced(ds: Dataset, shared: Dataset, own: Dataset) -> dict[str, Any]:
         "echo_time_ms": values.number_of(echo, "EffectiveEchoTime"),
         "echo_number": None,
         "thickness_mm": values.number_of(measures, "SliceThickness"),
+        "stated_step_mm": values.number_of(measures, "SpacingBetweenSlices"),
         "stack_id": values.text_of(frame_content, "StackID")[:16],
         "spacing_mm": values.pair(values.numbers_of(measures, "PixelSpacing", 2)),
         "orientation": values.numbers_of(group("PlaneOrientationSequence"), "ImageOrientationPatient", 6),

@@ -49,6 +49,7 @@ def order(frames: Sequence[Frame], path: Path) -> Ordered:
     ordered = tuple(frames[n] for n in turn)
     places, along = places[turn], along[turn]
     step = _check_steps(along, path)
+    _check_thinned(ordered, step, path)
     _check_straight(places, normal, path)
     between_rows, between_columns = ordered[0].spacing_mm or (0.0, 0.0)  # there: _check_each
     lps = np.eye(4)
@@ -144,6 +145,22 @@ def _check_steps(along: FloatArray, path: Path) -> float:
     raise _refuse(
         "irregular-slices", path, text, f"equal distances within {100 * limits.SLICE_TOLERANCE:g} %"
     )
+
+
+def _check_thinned(frames: Sequence[Frame], step: float, path: Path) -> None:
+    """Only every second (third, ...) slice is there: evenly placed, but the header speaks of closer ones.
+
+    Some makers write the gap as SpacingBetweenSlices, so the instance numbers must say the same.
+    """
+    stated, numbers = frames[0].stated_step_mm, [frame.instance_number for frame in frames]
+    if stated is None or stated <= 0 or None in numbers:
+        return
+    times = round(step / stated)
+    if times < 2 or abs(step / stated - times) > _WHOLE_SLACK:
+        return
+    if set(np.abs(np.diff(np.array(numbers, int))).tolist()) == {times}:
+        found = f"one slice of every {times} (slices {step:.2f} mm apart where the header says {stated:.2f})"
+        raise _refuse("missing-slice", path, found, "every slice")
 
 
 def _check_straight(places: FloatArray, normal: FloatArray, path: Path) -> None:
