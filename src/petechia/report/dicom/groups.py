@@ -77,7 +77,9 @@ def _numbers(reading: Reading) -> list[Measurement]:
 
 def _count(name: Concept, number: int, site: Concept | None = None) -> Measurement:
     sites = None if site is None else [FindingSite(coded(site))]
-    return Measurement(coded(name), number, coded(codes.COUNTS), finding_sites=sites)
+    measurement = Measurement(coded(name), number, coded(codes.COUNTS), finding_sites=sites)
+    measurement[0].MeasuredValueSequence[0].NumericValue = str(number)  # "4", where highdicom writes "4.0"
+    return measurement
 
 
 def _remarks(reading: Reading) -> list[str]:

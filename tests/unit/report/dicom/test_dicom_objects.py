@@ -252,6 +252,8 @@ def test_none_found_is_a_report_that_says_zero() -> None:
     assert set(made) == {"sr.dcm", "pictures.dcm"}
     group = summary_of(made["sr.dcm"])
     assert numbers(group)["246206008"] == 0
+    said = [item for item in walk(read(made["sr.dcm"])) if item.get("ValueType") == "NUM"]
+    assert said[0].MeasuredValueSequence[0]["NumericValue"].value.original_string == "0"
     assert report_of(made["sr.dcm"]).content.get_volumetric_roi_measurement_groups() == []
     assert read(made["sr.dcm"]).CompletionFlag == "COMPLETE"
 
