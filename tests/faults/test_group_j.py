@@ -52,6 +52,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
 def untroubled(node: NodeProcess) -> bool:
     """Still there, answers, and nothing half-arrived lies about."""
     wait_for(lambda: not list((node.spool / "incoming").iterdir()), 10)
+    assert not [line for line in node.lines if "Traceback" in line or "Error" in line]
     return node.process.poll() is None and echo(node.port)
 
 
@@ -157,6 +158,7 @@ def test_j02_100_half_open_connections_keep_nobody_out(node: NodeProcess) -> Non
 
 def test_j02_more_than_the_lobby_holds(node: NodeProcess) -> None:
     half = [connected(node.port) for _ in range(300)]
+    assert is_closed(half[0], 1.5), "the oldest gives way, before its time is over"
     assert echo(node.port)
     for sock in half:
         sock.close()

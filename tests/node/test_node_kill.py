@@ -48,7 +48,7 @@ def orphans(spool: Path) -> list[str]:
             words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if str(spool / "work") in words:
+        if str(spool / "desk") in words:
             found.append(words)
     return found
 
@@ -75,7 +75,7 @@ def test_j08_killed_at_random_instants_nothing_is_lost_and_nothing_doubled(tmp_p
             wait_for(lambda: node.status().unsent == 0)
             assert [study.images for study in node.status().studies] == [12] * 3
             assert list((node.spool / "incoming").iterdir()) == []
-            assert list((node.spool / "work").iterdir()) == []
+            assert list((node.spool / "desk").iterdir()) == []
     final = {ds.StudyInstanceUID: ds for ds in pacs.got}
     assert {ds.ContentSequence[0].TextValue for ds in final.values()} == {"images 12"}
     # A reading of the same images is never made twice: one object for one (study, number of images).

@@ -143,9 +143,9 @@ class _Inbox:
         if (study, series) not in call.series:
             self._spool.open_call(study, series, call.token)
             call.series.add((study, series))
-        self._studies.touch(study)
+        self._studies.arrived(study)
         new = self._spool.keep(part, facts)
-        self._studies.touch(study, part.size if new else 0)
+        self._studies.arrived(study, part.size if new else 0)
         return SUCCESS
 
     def _room(self, study: str, size: int) -> bool:
@@ -192,7 +192,7 @@ class _Inbox:
             return
         for study, series in call.series:
             try:
-                self._studies.touch(study)
+                self._studies.arrived(study)
                 self._spool.end_call(study, series, call.token, released=assoc.is_released)
             except (OSError, EnvironmentFailure):
                 self._counts["disk-failed"] += 1  # the mark stays: at the next start the series is broken off

@@ -10,7 +10,7 @@
                          /readings/<key>/1.dcm.sent-<destination>
     SPOOL/commits/<transaction>.json            storage commitment asked for and not yet reported
     SPOOL/done/<study>.json                     keys of a study that was read, sent and removed
-    SPOOL/work/<random>/                        a reading in progress; swept at start
+    SPOOL/desk/<random>/                        a reading in progress; swept at start
     SPOOL/trash/<random>/                       swept at start
 
 <study>, <series>, <instance>: hashes of UIDs. <key>: a hash of the names of all images of a study, so that
@@ -39,7 +39,7 @@ from petechia.store.files import make_folder, told
 HEARTBEAT_S = 5.0  # node.json is written so often while the node runs
 ANALYSED, NOT_ANALYSED, SUPERSEDED = "analysed", "not_analysed", "superseded"
 _HASH = re.compile(r"[0-9a-f]{16,64}")
-_FOLDERS = ("incoming", "studies", "commits", "done", "work", "trash")
+_FOLDERS = ("incoming", "studies", "commits", "done", "desk", "trash")
 _MAX_RECORD_BYTES = 1 << 20
 
 
@@ -73,9 +73,9 @@ class Spool:
         return self.root / "incoming"
 
     @property
-    def work(self) -> Path:
+    def desk(self) -> Path:
         """Readings in progress."""
-        return self.root / "work"
+        return self.root / "desk"
 
     def study(self, study: str) -> Path:
         """The folder of a study, by its hash."""
@@ -179,7 +179,7 @@ class Spool:
         final = self.study(study) / "readings" / key
         if final.exists():
             return
-        private = durable.private_folder(self.work)
+        private = durable.private_folder(self.desk)
         with told(final, sum(map(len, contents))):
             durable.appear(final, [*files, ("record.json", _json(body))], private, self.disk)
 
@@ -265,7 +265,7 @@ def open_spool(root: Path, disk: Disk = DISK) -> Iterator[Spool]:
         with told(root):
             for name in _FOLDERS:
                 make_folder(root / name, disk)
-            for name in ("incoming", "work", "trash"):
+            for name in ("incoming", "desk", "trash"):
                 durable.sweep_folder(root / name)
             for folder in (root, root / "commits", root / "done"):
                 durable.sweep_temporary(folder)

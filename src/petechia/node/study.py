@@ -42,9 +42,9 @@ class Studies:
         self._watched: dict[str, _Watch] = {}
         for study in spool.studies():
             if spool.key(study) not in spool.readings(study):
-                self.touch(study)
+                self.arrived(study)
 
-    def touch(self, study: str, size: int = 0) -> None:
+    def arrived(self, study: str, size: int = 0) -> None:
         """Something of this study arrived."""
         with self._lock:
             watch = self._watched.get(study)

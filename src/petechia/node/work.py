@@ -47,7 +47,7 @@ def read_one(spool: Spool, study: str, read_study: ReadStudy, guards: Guards) ->
         record = Record(version, NOT_ANALYSED, "killed", now_utc(), 0.0, len(images), ())
         return _published(spool, study, key, record, [])
     started = time.monotonic()
-    room = durable.private_folder(spool.work)
+    room = durable.private_folder(spool.desk)
     try:
         given, results = room / "study", room / "results"
         folder = spool.study(study) / "instances"

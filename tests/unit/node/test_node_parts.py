@@ -208,11 +208,11 @@ def test_stages(tmp_path: Path) -> None:
         study = hashed("1.2")
         studies = Studies(spool, quiet_s=0.0, hold_s=0.05)
         spool.open_call(study, "s", "c")
-        studies.touch(study)
+        studies.arrived(study)
         put(spool, facts(), b"1")
         assert studies.stage(study) is Stage.RECEIVING
         spool.end_call(study, "s", "c", released=False)
-        studies.touch(study)
+        studies.arrived(study)
         assert studies.stage(study) is Stage.BROKEN
         while studies.stage(study) is Stage.BROKEN:
             pass
@@ -225,7 +225,7 @@ def test_stages(tmp_path: Path) -> None:
         assert spool.studies() == []
         put(spool, facts(), b"1")
         assert spool.finished(study) == ()  # it was never read
-        studies.touch(study)
+        studies.arrived(study)
         assert studies.stage(study) is Stage.READY
 
 
@@ -240,7 +240,7 @@ def test_a_study_that_was_read_sent_and_removed_is_not_read_again(tmp_path: Path
         studies = Studies(spool, 0.0, 0.0)
         assert studies.stage(study) is Stage.READ
         put(spool, facts(n=2), b"2")
-        studies.touch(study)
+        studies.arrived(study)
         assert studies.stage(study) is Stage.READY
 
 
@@ -280,7 +280,7 @@ def test_what_a_reading_may_come_to(
         record = read_one(spool, hashed("1.2"), read, DEFAULT_GUARDS)
         assert record is not None
         assert (record.status, record.code, len(record.files), record.images) == (status, code, files, 1)
-        assert list(spool.work.iterdir()) == []
+        assert list(spool.desk.iterdir()) == []
 
 
 def test_an_input_that_kills_the_node_itself_is_given_up(tmp_path: Path) -> None:
