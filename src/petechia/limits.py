@@ -29,3 +29,16 @@ SHUTDOWN_TIMEOUT_S = 5.0
 
 # -- work --------------------------------------------------------------------------------------------------
 INFERENCE_THREADS = 2  # per reading process; more scans at once pay better than more threads on one
+
+# -- DICOM -------------------------------------------------------------------------------------------------
+MAX_DICOM_FILE_BYTES = 512 * 1024**2  # one instance; an enhanced 7 T SWI with phase is about 0.3 GB
+MAX_DICOM_HEADER_BYTES = 64 * 1024**2  # before the pixels; 10,000 frames of functional groups are about 40 MB
+MAX_DICOM_DEPTH = 16  # sequences within sequences; real headers stay under 8
+MAX_DICOM_ELEMENTS = 2_000_000  # of one header; an enhanced object of 1,000 frames has about 100,000
+MAX_DICOM_FRAMES = 10_000  # of one instance
+MAX_DICOM_FILES = 100_000  # of one input; a year of one patient is a tenth of it
+MAX_ZIP_BYTES = 16 * 1024**3  # unpacked, all members together
+MAX_FOLDER_DEPTH = 16  # folders within folders
+SLICE_TOLERANCE = 0.01  # relative: distance between neighbouring slices against their median
+SLICE_LEAN_DEG = 0.5  # a stack further from perpendicular is no rigid grid; as MAX_SHEAR_DEG
+SLICE_DRIFT_MM = 0.1  # sideways, against the straight line through the stack

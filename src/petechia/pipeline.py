@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -27,8 +27,10 @@ from petechia.prepared.lookup import nearest_on_volume
 from petechia.prepared.patches import cubes_with_susceptibility
 from petechia.prepared.susceptibility import LocalSusceptibility, iron_positive, local_susceptibility
 from petechia.report.dataset import dataset_files
+from petechia.report.dicom import dicom_outputs
 from petechia.report.files import render
 from petechia.scan.choose import find_scans
+from petechia.scan.dicom.read import read_dicom, source_headers
 from petechia.scan.nifti import read_series
 from petechia.types import (
     DetectSettings,
@@ -45,6 +47,7 @@ from petechia.types import (
     Reading,
     ScanFile,
     ScoreMap,
+    SeriesChoice,
     Status,
     Volume,
 )
@@ -103,7 +106,11 @@ def read_scan(
     """Read one scan. Raises Refusal where it cannot be analysed, EnvironmentFailure where nothing can."""
     clock = _Clock()
     with clock.stage("read"):
-        volume = build(read_series(scan, settings), settings)
+        series = read_series(scan, settings) if scan.dicom is None else read_dicom(scan)
+        if settings.ignore_phase:
+            series = replace(series, phase=None)
+        volume = build(series, settings)
+        del series  # its voxels are the volume's now
         _require_trained(volume, models.card)
         findings = volume.findings + check_content(volume)
         require(findings, scan.path)
@@ -135,8 +142,27 @@ def read_scan(
         CountModel(*models.card.count),
     )
     with clock.stage("report"):
-        files = render(reading, volume, scan.bids, nearest_on_volume(brain, anatomy.affine_ras, volume))
+        reading = replace(reading, series=_choices(scan))
+        on_volume = nearest_on_volume(brain, anatomy.affine_ras, volume)
+        files = render(reading, volume, scan.bids, on_volume)
+        files += _dicom_files(scan, reading, volume, on_volume)
     return reading, files
+
+
+def _choices(scan: ScanFile) -> tuple[SeriesChoice, ...]:
+    return () if scan.dicom is None else scan.dicom.choices
+
+
+def _dicom_files(
+    scan: ScanFile, reading: Reading, volume: Volume | None, brain: NDArray[np.bool_] | None = None
+) -> tuple[OutputFile, ...]:
+    """The same reading as DICOM objects that point back at their source; none for what was no DICOM.
+
+    A mosaic's slices are no images of their own that an object could point at.
+    """
+    if scan.dicom is None or (scan.dicom.mosaic and volume is not None):
+        return ()
+    return dicom_outputs(reading, volume, source_headers(scan.dicom), frames=scan.dicom.frames, brain=brain)
 
 
 def _susceptibility(
@@ -188,8 +214,9 @@ def refusal_outputs(
         protocol=Protocol(),
         provenance=_provenance(_Clock(), settings, None, None),
         operating_point=settings.operating_point,
+        series=_choices(scan),
     )
-    return reading, render(reading, None, scan.bids)
+    return reading, render(reading, None, scan.bids) + _dicom_files(scan, reading, None)
 
 
 def _reading(

@@ -86,14 +86,44 @@ class Protocol:
 
 
 @dataclass(frozen=True, slots=True)
+class SeriesChoice:
+    """One stack of DICOM images that an input holds, read or not. Nothing here names a patient."""
+
+    label: str  # short hash of its series UID, see DicomSeries.label
+    number: int | None  # SeriesNumber
+    kind: str  # scan.dicom.kinds.Kind: "swi", "magnitude", "phase", ...
+    slices: int
+    chosen: bool
+    reason: str  # one line
+
+
+@dataclass(frozen=True, slots=True)
+class DicomSeries:
+    """The images of one stack, in slice order. A file inside a zip is named ARCHIVE.zip/its/name."""
+
+    files: tuple[Path, ...]  # k = 0 first; one file for an enhanced object or a mosaic
+    frames: tuple[int, ...] = ()  # 0-based frame numbers of an enhanced object, k = 0 first; () for classic
+    series_uid: str = field(default="", repr=False)
+    study_uid: str = field(default="", repr=False)
+    label: str = ""  # first 10 hex digits of SHA-256(series_uid): what names it outside DICOM
+    mosaic: bool = False  # one file whose single image holds all slices as tiles (Siemens)
+    phase: DicomSeries | None = None  # of the same acquisition and grid
+    echoes: tuple[DicomSeries, ...] = ()  # its other echoes, by rising echo time, each with its phase
+    choices: tuple[SeriesChoice, ...] = ()  # of the whole study, the chosen one first
+    findings: tuple[Finding, ...] = ()  # on the input, and on the choice
+    refusal: Finding | None = None  # known before the pixels are read: nothing can be chosen, ...
+
+
+@dataclass(frozen=True, slots=True)
 class ScanFile:
     """One scan to read, and where its outputs go."""
 
-    path: Path
+    path: Path  # for DICOM: the folder, zip or file it was found in
     name: str  # SCAN's stem, or its BIDS entities without suffix conflicts: unique within one run
     folder: Path  # relative to the output root: Path(name), or sub-01/ses-1/anat in a BIDS dataset
     bids: bool  # outputs take BIDS-derivatives names
     phase: Path | None = None  # the phase image of the same acquisition, if there is one
+    dicom: DicomSeries | None = None  # None: a NIfTI file
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +165,9 @@ class Series:
     sform_code: int
     protocol: Protocol = field(default_factory=Protocol)
     findings: tuple[Finding, ...] = ()
-    phase: Series | None = None  # of the same acquisition, on a grid of its own
+    phase: Series | None = None  # of the same acquisition, as stored, in scanner units
+    stored_range: tuple[float, float] | None = None  # stored numbers its header allows (BitsStored)
+    value_unit: str = ""  # RescaleType as written: "mrad", "US", "normalized"; "" where not given
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -238,3 +270,4 @@ class Reading:
     count_interval_90: tuple[int, int] | None = None
     geometry: Geometry | None = None
     operating_point: str = "balanced"
+    series: tuple[SeriesChoice, ...] = ()  # of a DICOM study: what was there, what was read, and why

@@ -48,6 +48,9 @@ HEAVY = (
     "PIL",
     "safetensors",
     "hypothesis",
+    "pydicom",
+    "highdicom",
+    "pynetdicom",
 )
 
 

@@ -24,6 +24,7 @@ from petechia import __version__
 from petechia.batch.worker import Answer, Crash, Lost, Read, ReaderFactory, Stop, Worker, path_reader
 from petechia.errors import EXIT_BUG, EXIT_OK, EXIT_REFUSED, PetechiaError, Refusal
 from petechia.limits import SCAN_TIMEOUT_S
+from petechia.scan.dicom.digest import dicom_sha256
 from petechia.store import lock, place, resume
 from petechia.store.disk import DISK, Disk
 from petechia.store.files import commit, sweep, told
@@ -114,8 +115,7 @@ def _one(
     with told(folder):
         sweep(folder, scan.name, options.disk)
     weights = worker.weights_sha256()
-    digest = resume.scan_sha256(scan.path)
-    phase = resume.scan_sha256(scan.phase) if scan.phase else ""
+    digest, phase = _digests(scan)
     key = resume.key(resume.with_phase(digest, phase), settings, weights, __version__)
     done = None if options.force else resume.find(folder, scan.name, key)
     if done is not None:
@@ -140,6 +140,13 @@ def _one(
         trace=trace,
         seconds=time.monotonic() - started,
     )
+
+
+def _digests(scan: ScanFile) -> tuple[str, str]:
+    """SHA-256 of the scan and of its phase as they lie on disk; "" for none."""
+    if scan.dicom is None:
+        return resume.scan_sha256(scan.path), resume.scan_sha256(scan.phase) if scan.phase else ""
+    return dicom_sha256(scan.dicom), dicom_sha256(scan.dicom.phase) if scan.dicom.phase else ""
 
 
 def _settled(

@@ -31,6 +31,7 @@ def detect(
     ignore_phase: Annotated[bool, Parameter(negative=())] = False,
     assume: Literal["RAS"] | None = None,
     volume: int | None = None,
+    series: str | None = None,
     timeout: float = SCAN_TIMEOUT_S,
     force: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -46,6 +47,8 @@ def detect(
 
       petechia detect scan_swi.nii.gz -o readings
 
+      petechia detect /data/dicom_study -o readings
+
       petechia detect /data/bids -o readings --participant-label 01 02
 
       petechia detect *.nii.gz -o readings --operating-point screening
@@ -60,7 +63,7 @@ def detect(
     Parameters
     ----------
     inputs
-        NIfTI files or BIDS datasets.
+        NIfTI files, BIDS datasets, or DICOM: a folder, a zip, a DICOMDIR.
     out
         Folder for the readings; made if missing. Must lie apart from the input.
     model
@@ -85,6 +88,8 @@ def detect(
         RAS: accept a file without orientation as RAS. Left and right are then withheld.
     volume
         Which volume of a 4-D file, from 0.
+    series
+        Which series of a DICOM study: its label in reading.json, number, or UID. Else the rules choose.
     timeout
         Seconds after which one scan is given up.
     force
@@ -106,7 +111,7 @@ def detect(
             "no-input", _WHERE, found="no INPUT", need="at least one", remedy="See petechia detect --help."
         )
     check_root(out, inputs)
-    scans, refusals = _found(inputs, participant_label)
+    scans, refusals = _found(inputs, participant_label, series)
     if phase is not None:
         scans = (_with_phase(scans, phase),)
     for refusal in refusals:
@@ -166,7 +171,7 @@ def _from_zero(volume: int | None) -> int | None:
 
 
 def _found(
-    inputs: tuple[Path, ...], labels: tuple[str, ...]
+    inputs: tuple[Path, ...], labels: tuple[str, ...], series: str | None
 ) -> tuple[tuple[ScanFile, ...], tuple[Refusal, ...]]:
     """The scans of all inputs, and the inputs refused as a whole. Nothing to read is never a success."""
     from petechia import batch
@@ -175,7 +180,7 @@ def _found(
     refusals: list[Refusal] = []
     for given in inputs:
         try:
-            scans += batch.find_scans(given, labels)
+            scans += batch.find_scans(given, labels, series)
         except Refusal as refusal:
             refusals.append(refusal)
     if scans:
@@ -187,5 +192,5 @@ def _found(
         inputs[0],
         found="no SWI or T2*-GRE scan",
         need="at least one",
-        remedy="Name a NIfTI file or the root of a BIDS dataset.",
+        remedy="Name a NIfTI file, a DICOM folder or the root of a BIDS dataset.",
     )

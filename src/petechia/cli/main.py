@@ -40,6 +40,7 @@ _COMMANDS = {
     "simulate": "Make labelled scans from physics, for trying, testing and training.",
     "evaluate": "Score readings against known lesions.",
     "train": "Train a model on simulated scans.",
+    "node": "Sit in the network: take DICOM studies in, read them, send the results back.",
 }
 
 

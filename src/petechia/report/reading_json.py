@@ -29,6 +29,17 @@ def reading_bytes(reading: Reading, names: Names) -> bytes:
         "findings": [
             {"code": each.code, "outcome": each.outcome.value, "text": each.text} for each in reading.findings
         ],
+        "series": [
+            {
+                "label": each.label,
+                "number": each.number,
+                "kind": each.kind,
+                "slices": each.slices,
+                "read": each.chosen,
+                "reason": each.reason,
+            }
+            for each in reading.series
+        ],
         "protocol": _protocol(reading),
         "geometry": _geometry(reading),
         "software": {"name": SOFTWARE, "version": reading.provenance.version},

@@ -1,7 +1,8 @@
 """Which scans an input holds, and what their outputs will be called.
 
 A file        -> itself, whatever its name says; its content decides later.
-A folder      -> every .nii / .nii.gz directly in it.
+A folder      -> every .nii / .nii.gz directly in it; where there is none, the DICOM studies in and below it.
+A zip, a DICOMDIR, a DICOM file -> its DICOM studies. Of each study one series is read: scan.dicom.select.
 A BIDS dataset (a folder with dataset_description.json) -> by these rules, in anat/ and swi/ of each subject
 and session:
   read      *_T2starw, *_swi, *_GRE, *_MEGRE
@@ -20,9 +21,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from petechia.errors import EnvironmentFailure, Refusal, UsageError
+from petechia.errors import EnvironmentFailure, UsageError
+from petechia.scan.dicom.files import looks_dicom
 from petechia.scan.sidecar import echo_time_s, stem
-from petechia.scan.sniff import other_kind
 from petechia.types import ScanFile
 
 _SUFFIXES = ("T2starw", "swi", "GRE", "MEGRE")
@@ -34,15 +35,18 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AFTER_MOD = ("echo", "flip", "inv", "mt", "part", "proc", "hemi", "space", "split", "recording", "chunk")
 
 
-def find_scans(input: Path, participants: tuple[str, ...] = ()) -> tuple[ScanFile, ...]:
+def find_scans(
+    input: Path, participants: tuple[str, ...] = (), series: str | None = None
+) -> tuple[ScanFile, ...]:
     """The scans of one input, in order of their path.
 
     participants: labels with or without "sub-", for a BIDS dataset; empty means all.
-    Raises UsageError: no-input, no-scan, no-participant, bad-id, name-collision; Refusal: dicom-not-yet;
-    EnvironmentFailure: unreadable-folder.
+    series: which series of a DICOM study, by its label, number or UID; None: by the rules.
+    Raises UsageError: no-input, no-scan, no-participant, no-series, bad-id, name-collision; Refusal where
+    DICOM cannot be listed (scan.dicom.find); EnvironmentFailure: unreadable-folder.
     """
     try:
-        scans = _scans_of(input, participants)
+        scans = _scans_of(input, participants, series)
     except OSError as error:
         raise EnvironmentFailure(
             "unreadable-folder",
@@ -52,22 +56,26 @@ def find_scans(input: Path, participants: tuple[str, ...] = ()) -> tuple[ScanFil
             remedy="Check the permissions.",
         ) from error
     require_unique(scans)
+    if series is not None and not all(scan.dicom for scan in scans):
+        raise UsageError(
+            "no-series", input, found="--series with files that are no DICOM", need="a DICOM study",
+            remedy="Leave --series out.",
+        )  # fmt: skip
     return scans
 
 
-def _scans_of(input: Path, participants: tuple[str, ...]) -> tuple[ScanFile, ...]:
+def _scans_of(input: Path, participants: tuple[str, ...], series: str | None) -> tuple[ScanFile, ...]:
     if input.is_dir():
         if (input / "dataset_description.json").exists():
             scans = _bids_scans(input, participants)
         else:
             scans = tuple(_plain(path) for path in _listing(input) if _is_nifti_name(path))
+            scans = scans or _dicom_scans(input, series)
         if not scans:
             raise _nothing(input)
         return scans
     if input.exists() or input.is_symlink():
-        if input.is_file() and _is_dicom(input):
-            raise _dicom(input)
-        scans = (_plain(input),)
+        scans = _dicom_scans(input, series) if looks_dicom(input) else (_plain(input),)
     else:
         raise UsageError(
             "no-input",
@@ -127,36 +135,18 @@ def _is_nifti_name(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz")) and not path.is_dir()
 
 
-def _is_dicom(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return other_kind(file.read(132)) == "a DICOM file"
-    except OSError:  # the reader says why, for this scan alone
-        return False
+def _dicom_scans(input: Path, series: str | None) -> tuple[ScanFile, ...]:
+    from petechia.scan.dicom.find import find_dicom  # late: it brings pydicom
+
+    return find_dicom(input, series)
 
 
-def _dicom(path: Path) -> Refusal:
-    return Refusal(
-        "dicom-not-yet",
-        path,
-        found="DICOM files",
-        need="NIfTI",
-        remedy="Convert them with dcm2niix and give the SWI or T2* volume.",
-    )
-
-
-def _nothing(folder: Path) -> Refusal | UsageError:
-    for path in _listing(folder):
-        if path.is_file() and (path.suffix.lower() in (".dcm", ".ima") or _is_dicom(path)):
-            return _dicom(folder)
-    looked_for = "*.nii or *.nii.gz in it"
-    if (folder / "dataset_description.json").exists():
-        looked_for = "sub-*/[ses-*/]anat or swi/ with _T2starw, _swi, _GRE, _MEGRE or _Chimap images"
+def _nothing(folder: Path) -> UsageError:
     return UsageError(
         "no-scan",
         folder,
         found="no scan to read",
-        need=looked_for,
+        need="sub-*/[ses-*/]anat or swi/ with _T2starw, _swi, _GRE, _MEGRE or _Chimap images",
         remedy="Give a scan or a folder of scans.",
     )
 

@@ -18,6 +18,9 @@ READING_NAMES = (
     "mask.nii.gz",
     "reading.json",
     "report.html",
+    "seg.dcm",
+    "sr.dcm",
+    "pictures.dcm",
 )  # outside BIDS datasets
 
 

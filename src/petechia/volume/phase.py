@@ -56,18 +56,29 @@ def _phase(series: Series) -> tuple[Phase, str]:
 
 
 def _span(values: FloatArray, series: Series) -> tuple[float, str]:
-    """Length of a full turn in the image's unit, and the unit's name."""
+    """Length of a full turn in the image's unit, and the unit's name.
+
+    By the numbers that a DICOM header allows, where it gives a range that is known; else by those that occur.
+    """
     low, high = float(values.min()), float(values.max())
-    for lowest, highest, span, unit in RANGES:
-        if low >= lowest * SLACK and high <= highest * SLACK:
-            first, last = np.percentile(values, (1, 99))
-            if last - first < LEAST_TURN * span:
-                break
-            return span, unit
+    allowed = series.stored_range or (math.nan, math.nan)
+    ends = [end * series.slope + series.intercept for end in allowed]
+    known = _known(min(ends), max(ends)) or _known(low, high)
+    first, last = np.percentile(values, (1, 99))
+    if known and last - first >= LEAST_TURN * known[0]:
+        return known
     raise Refusal(
         "phase-unit", series.path, found=f"values from {low:.4g} to {high:.4g}",
         need="radians or the 12 or 13 bits of a scanner", remedy="Convert the original DICOM again.",
     )  # fmt: skip
+
+
+def _known(low: float, high: float) -> tuple[float, str] | None:
+    """The first of RANGES that holds low and high."""
+    for lowest, highest, span, unit in RANGES:
+        if low >= lowest * SLACK and high <= highest * SLACK:
+            return span, unit
+    return None
 
 
 def _require_overlap(volume: Volume, phase: Phase, series: Series) -> None:

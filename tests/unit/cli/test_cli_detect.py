@@ -22,9 +22,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """Replaces the path and the batch; lists what the batch was asked for."""
     seen: list[Call] = []
 
-    def find_scans(given: Path, labels: tuple[str, ...]) -> tuple[ScanFile, ...]:
+    def find_scans(given: Path, labels: tuple[str, ...], series: str | None) -> tuple[ScanFile, ...]:
         if given.name == "dicom":
-            raise Refusal("dicom-not-yet", given, found="DICOM", need="NIfTI", remedy="Convert it.")
+            raise Refusal(
+                "broken-file", given, found="DICOM cut short", need="whole files", remedy="Send it again."
+            )
         if given.name == "none":
             return ()
         bids = given.name == "bids"
@@ -124,13 +126,13 @@ def test_a_refused_input_does_not_stop_the_others(
 ) -> None:
     assert main(["detect", "dicom", "a", "-o", str(tmp_path / "out")]) == 3
     assert [scan.name for scan in calls[0]["scans"]] == ["a"]
-    assert capfd.readouterr().err.startswith("dicom-not-yet: dicom: ")
+    assert capfd.readouterr().err.startswith("broken-file: dicom: ")
 
 
 def test_only_refused_inputs(calls: list[Call], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["detect", "dicom", "-o", str(tmp_path / "out")]) == 3
     assert calls == []
-    assert capfd.readouterr().err.startswith("dicom-not-yet: dicom: ")
+    assert capfd.readouterr().err.startswith("broken-file: dicom: ")
 
 
 def test_nothing_to_read_is_no_success(

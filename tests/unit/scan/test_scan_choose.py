@@ -6,8 +6,10 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from dicom_series import Patient, SeriesLook, write_series
 from petechia.errors import EnvironmentFailure, Refusal, UsageError
 from petechia.scan.choose import find_scans
 from petechia.scan.sidecar import stem
@@ -95,15 +97,46 @@ def test_nothing_found(tmp_path: Path) -> None:
     assert caught.value.code == "no-input"
 
 
-def test_dicom_is_named_with_a_remedy(tmp_path: Path) -> None:
+def test_what_only_looks_like_dicom(tmp_path: Path) -> None:
     dicom = touch(tmp_path / "series" / "IM0001", bytes(128) + b"DICM" + bytes(20))
     for given in (dicom, dicom.parent):
-        with pytest.raises(Refusal, match="dcm2niix") as caught:
+        with pytest.raises(Refusal, match="broken-file"):
             find_scans(given)
-        assert caught.value.code == "dicom-not-yet"
     touch(tmp_path / "named" / "1.dcm", b"")
-    with pytest.raises(Refusal, match="dicom-not-yet"):
+    with pytest.raises(UsageError, match="no-scan"):
         find_scans(tmp_path / "named")
+
+
+def test_a_series_is_asked_for_by_label_number_or_uid(tmp_path: Path) -> None:
+    swi = SeriesLook(series_number=5)
+    gre = SeriesLook(kind="gre", series_number=7)
+    for look in (swi, gre):
+        write_series(tmp_path / "in", np.ones((8, 8, 9)), np.diag([1.0, 1.0, 2.0, 1.0]), look)
+    wishes = (None, "5", "7", gre.series_uid)
+    chosen = {wanted: find_scans(tmp_path / "in", (), wanted)[0].name for wanted in wishes}
+    label = chosen["7"].removeprefix("gre-")
+    assert chosen[None] == chosen["5"] != chosen["7"] == chosen[gre.series_uid]
+    assert find_scans(tmp_path / "in", (), label)[0].name == chosen["7"]
+    with pytest.raises(UsageError, match=rf"no-series.*{label}"):
+        find_scans(tmp_path / "in", (), "99")
+    touch(tmp_path / "nifti" / "a.nii")
+    with pytest.raises(UsageError, match="no-series"):
+        find_scans(tmp_path / "nifti", (), "5")
+
+
+def test_each_study_of_a_folder_is_a_scan_of_its_own(tmp_path: Path) -> None:
+    for study in ("one", "two"):
+        look = SeriesLook(study=study)
+        write_series(tmp_path / "in" / study, np.ones((8, 8, 9)), np.diag([1.0, 1.0, 2.0, 1.0]), look)
+    write_series(
+        tmp_path / "in" / "three", np.ones((8, 8, 9)), np.eye(4), SeriesLook(kind="t1", study="three")
+    )
+    scans = find_scans(tmp_path / "in")
+    assert len({scan.name for scan in scans}) == 3
+    assert [scan.dicom.refusal is None for scan in scans if scan.dicom] == [False, True, True]
+    for scan in scans:
+        for words in (*Patient().canaries, SeriesLook(study="one").series_uid):
+            assert words not in repr(scan)
 
 
 def test_a_pipe_in_the_folder_does_not_block(tmp_path: Path) -> None:

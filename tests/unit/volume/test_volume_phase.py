@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,15 @@ def test_every_unit_becomes_the_same_radians(stored: AnyArray, slope: float, int
     off = np.exp(1j * read.phase.voxels) * np.exp(-1j * turn())  # an offset is the vendor's own
     assert np.abs(off / off[5, 5, 5] - 1).max() < 0.02
     assert [finding.code for finding in read.findings] == ["phase-used"]
+
+
+def test_a_range_that_the_header_gives_goes_before_the_numbers_that_occur() -> None:
+    """A filtered phase of 13 bits that only uses a few of them would pass for 12 bits."""
+    filtered = np.rint(turn() * 500 / math.pi).astype(np.int16) + 2048
+    given = replace(series(filtered.astype(np.uint16), 2.0, -4096.0), stored_range=(0.0, 4095.0))
+    read = with_phase(volume(), given)
+    assert read.phase is not None
+    assert float(np.ptp(read.phase.voxels)) == pytest.approx(2 * math.pi * 2000 / 8192, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from petechia.errors import Refusal
 from petechia.scan.choose import find_scans
+from petechia.scan.dicom.read import read_dicom
 from petechia.scan.nifti import read_series
 from petechia.types import DetectSettings, Outcome
 from petechia.volume.build import build
@@ -58,6 +59,7 @@ def test_crops_are_no_heads(crop: str, kind: str, code: str) -> None:
     assert [finding.code for finding in check_content(volume)] == [code]
 
 
-def test_the_dicom_folder_is_named() -> None:
-    with pytest.raises(Refusal, match="dicom-not-yet"):
-        find_scans(REAL / "philips_gre" / "dicom_classic")
+def test_a_field_map_in_dicom_is_not_read_unless_asked_for() -> None:
+    (scan,) = find_scans(REAL / "philips_gre" / "dicom_classic")
+    with pytest.raises(Refusal, match="phase-image"):
+        read_dicom(scan)
