@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from petechia.report.files import render
 from petechia.scan.choose import find_scans
 from petechia.scan.dicom.read import read_dicom, source_headers
 from petechia.scan.nifti import read_series
+from petechia.store.files import write_file
 from petechia.types import (
     DetectSettings,
     Finding,
@@ -144,9 +146,31 @@ def read_scan(
     with clock.stage("report"):
         reading = replace(reading, series=_choices(scan))
         on_volume = nearest_on_volume(brain, anatomy.affine_ras, volume)
-        files = render(reading, volume, scan.bids, on_volume)
-        files += _dicom_files(scan, reading, volume, on_volume)
+        made = _dicom_files(scan, reading, volume, on_volume)
+        reading = replace(reading, findings=reading.findings + _exported(scan, made, settings, on_volume))
+        files = render(reading, volume, scan.bids, on_volume) + made
     return reading, files
+
+
+def _exported(
+    scan: ScanFile, made: tuple[OutputFile, ...], settings: DetectSettings, brain: NDArray[np.bool_]
+) -> tuple[Finding, ...]:
+    """Write the de-identified copies that were asked for; a warning where the series cannot be exported."""
+    if settings.export is None or scan.dicom is None:
+        return ()
+    from petechia.report.dicom.export import ExportOptions, export_folder, research_export  # rarely needed
+
+    options = ExportOptions(bytes.fromhex(settings.export.secret_hex), keep_face=settings.export.keep_face)
+    dicom = scan.dicom
+    try:
+        folder = Path(settings.export.root) / export_folder(dicom.files[0], options)
+        for file in research_export(dicom.files, made, options, frames=dicom.frames, brain=brain):
+            write_file(folder / file.name, file.content)
+    except Refusal as refusal:
+        text = f"found {refusal.found}; need {refusal.need}. The series was read, and not exported."
+        return (Finding(refusal.code, Outcome.WARN, text),)
+    text = "found --research-export; need none. A de-identified copy was written, without the patient's name."
+    return (Finding("exported", Outcome.NOTE, text),)
 
 
 def _choices(scan: ScanFile) -> tuple[SeriesChoice, ...]:
@@ -269,7 +293,7 @@ def _provenance(
         model=f"{card.name} {card.version}" if card else settings.model,
         weights_sha256=card.weights_sha256 if card else "",
         input_sha256=volume.sha256 if volume else "",
-        settings=asdict(settings),
+        settings={name: value for name, value in asdict(settings).items() if name != "export"},
         started_utc=clock.started_utc,
         seconds=clock.seconds,
         cpu_seconds=round(time.process_time() - clock.cpu_start, 2),

@@ -135,6 +135,17 @@ class OutputFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """A de-identified copy of each DICOM series that is read, with its results."""
+
+    root: str  # folder of the copies
+    secret_hex: str = field(
+        repr=False
+    )  # of at least 16 bytes: the same patient gets the same pseudonym by it
+    keep_face: bool = False  # export a head whose face cannot be masked
+
+
+@dataclass(frozen=True, slots=True)
 class DetectSettings:
     """What a user may choose; part of the key that decides whether a scan must be read again."""
 
@@ -145,6 +156,7 @@ class DetectSettings:
     volume_index: int | None = None  # which volume of a 4-D file
     qsm: bool = False  # the image is a susceptibility map: bright iron
     ignore_phase: bool = False  # read the image alone, though a phase image lies beside it
+    export: ExportSettings | None = None  # never recorded in an output
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from petechia.batch import BatchOptions, read_many
 from petechia.batch.worker import Reader
 from petechia.scan.choose import find_scans
 from petechia.scan.dicom.read import read_dicom
-from petechia.types import DetectSettings, OutputFile, Provenance, Reading, ScanFile, Status
+from petechia.types import DetectSettings, ExportSettings, OutputFile, Provenance, Reading, ScanFile, Status
 from petechia.volume.build import build
 
 
@@ -152,3 +153,24 @@ def _bytes(files: tuple[OutputFile, ...], name: str):  # type: ignore[no-untyped
     import io
 
     return io.BytesIO(next(file.content for file in files if file.name == name))
+
+
+def test_an_export_holds_the_series_and_its_results_and_names_nobody(
+    tmp_path: Path, scan: Scan, stored: np.ndarray, models: pipeline.Models
+) -> None:
+    write_series(tmp_path / "in", stored, scan.affine, SeriesLook("ge", "swi"))
+    (found,) = find_scans(tmp_path / "in")
+    export = ExportSettings(str(tmp_path / "shared"), "5a" * 16)
+    reading, files = pipeline.read_scan(found, replace(SETTINGS, export=export), models)
+    assert "exported" in {finding.code for finding in reading.findings}
+    written = sorted((tmp_path / "shared").rglob("*.dcm"))
+    images = [path for path in written if path.name.startswith("image-")]
+    assert len(images) == stored.shape[2]
+    assert {path.name for path in written} - {path.name for path in images} == {"seg.dcm", "sr.dcm"}
+    for path in written:
+        content = path.read_bytes()
+        assert not [word for word in Patient().canaries if word.encode() in content], path.name
+    first = pydicom.dcmread(images[0])
+    assert first.PatientIdentityRemoved == "YES"
+    assert first.pixel_array[0, 0] == 0  # air, and any face, are outside the brain
+    assert b"5a5a5a5a" not in b"".join(file.content for file in files)  # the secret stays out of every output

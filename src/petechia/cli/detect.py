@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +14,7 @@ from petechia.errors import EXIT_OK, EXIT_REFUSED, Refusal, UsageError
 from petechia.limits import SCAN_TIMEOUT_S
 
 if TYPE_CHECKING:
-    from petechia.types import ScanFile
+    from petechia.types import ExportSettings, ScanFile
 
 _WHERE = "petechia detect"
 
@@ -32,6 +33,9 @@ def detect(
     assume: Literal["RAS"] | None = None,
     volume: int | None = None,
     series: str | None = None,
+    research_export: Path | None = None,
+    export_key: Path | None = None,
+    keep_face: Annotated[bool, Parameter(negative=())] = False,
     timeout: float = SCAN_TIMEOUT_S,
     force: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -48,6 +52,8 @@ def detect(
       petechia detect scan_swi.nii.gz -o readings
 
       petechia detect /data/dicom_study -o readings
+
+      petechia detect /data/dicom_study -o readings --research-export shared --export-key key
 
       petechia detect /data/bids -o readings --participant-label 01 02
 
@@ -90,6 +96,14 @@ def detect(
         Which volume of a 4-D file, from 0.
     series
         Which series of a DICOM study: its label in reading.json, number, or UID. Else the rules choose.
+    research_export
+        Folder for a de-identified copy of each DICOM series that is read, with its results, by the
+        basic profile of DICOM PS3.15; what lies outside the brain is blackened.
+    export_key
+        File of the secret that pseudonyms are made from, made if missing. Keep it apart from the
+        export: who has both can tell whether a known patient is in it.
+    keep_face
+        Export also a head whose face cannot be blackened.
     timeout
         Seconds after which one scan is given up.
     force
@@ -106,6 +120,7 @@ def detect(
     settings = DetectSettings(
         model, operating_point, assume == "RAS", invert, _from_zero(volume), qsm, ignore_phase
     )
+    settings = replace(settings, export=_export(research_export, export_key, keep_face))
     if not inputs:
         raise UsageError(
             "no-input", _WHERE, found="no INPUT", need="at least one", remedy="See petechia detect --help."
@@ -138,6 +153,32 @@ def _with_phase(scans: tuple[ScanFile, ...], phase: Path) -> ScanFile:
             "no-input", phase, found="no such file", need="a phase image", remedy="Check the path."
         )
     return replace(scans[0], phase=phase)
+
+
+def _export(root: Path | None, key: Path | None, keep_face: bool) -> ExportSettings | None:
+    """Where de-identified copies go and the secret they are made with; a missing key file is made.
+
+    Raises UsageError `export-key`.
+    """
+    from petechia.store.files import write_file
+    from petechia.types import ExportSettings
+
+    if root is None:
+        return None
+    if key is None:
+        raise UsageError(
+            "export-key", _WHERE, found="--research-export without --export-key", need="a file of a secret",
+            remedy="Name one, such as --export-key export.key; it is made if missing.",
+        )  # fmt: skip
+    if not key.exists():
+        write_file(key, secrets.token_bytes(32))
+    secret = key.read_bytes()
+    if not 16 <= len(secret) <= 4096:
+        raise UsageError(
+            "export-key", key, found=f"{len(secret)} bytes", need="16 to 4096 bytes of a secret",
+            remedy="Name a file that is not there yet: it is made.",
+        )  # fmt: skip
+    return ExportSettings(str(root.resolve()), secret.hex(), keep_face)
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import pytest
 from petechia.store.files import commit
 from petechia.store.manifest import Stamp
 from petechia.store.resume import content_key, find, is_current, key, scan_sha256, with_phase
-from petechia.types import DetectSettings, OutputFile
+from petechia.types import DetectSettings, ExportSettings, OutputFile
 
 OTHER = {
     "model": "small",
@@ -22,6 +22,7 @@ OTHER = {
     "volume_index": 0,
     "qsm": True,
     "ignore_phase": True,
+    "export": ExportSettings("shared", "00" * 16),
 }
 PLAIN = key("scan", DetectSettings(), "weights", "1.0")
 
