@@ -26,7 +26,12 @@ from petechia.network.runtime import Network, classify, compile_network, score
 from petechia.prepared import prepare
 from petechia.prepared.lookup import nearest_on_volume
 from petechia.prepared.patches import cubes_with_susceptibility
-from petechia.prepared.susceptibility import LocalSusceptibility, iron_positive, local_susceptibility
+from petechia.prepared.susceptibility import (
+    LocalSusceptibility,
+    iron_positive,
+    local_susceptibility,
+    sign_of_iron,
+)
 from petechia.report.dataset import dataset_files
 from petechia.report.dicom import dicom_outputs
 from petechia.report.files import render
@@ -127,7 +132,8 @@ def read_scan(
         scores = score(models.detector, prepared)
     with clock.stage("look again"):
         candidates = find_candidates(scores)
-        chi = _susceptibility(volume, brain, anatomy, scores) if models.second_look else None
+        chi, told = _susceptibility(volume, brain, anatomy, scores) if models.second_look else (None, ())
+        findings += told
         second = _second_look(candidates, prepared, chi, models.second_look)
         candidates = weigh(candidates, second, Calibration(*models.card.calibration))
     with clock.stage("measure"):
@@ -191,13 +197,22 @@ def _dicom_files(
 
 def _susceptibility(
     volume: Volume, brain: NDArray[np.bool_], anatomy: ScoreMap, scores: ScoreMap
-) -> LocalSusceptibility | None:
-    """What the phase says, its sign told by the veins that the detector sees; None where it says nothing."""
+) -> tuple[LocalSusceptibility | None, tuple[Finding, ...]]:
+    """What the phase says, its sign told by the veins that the detector sees, and what is noted of it."""
     chi = local_susceptibility(volume, brain, anatomy.affine_ras)
-    if chi is None:
-        return None
+    if chi is None or volume.phase is None:
+        return None, ()
     veins = np.argwhere(scores.probability[scores.classes.index("vessel")] > SURE_VEIN)
-    return iron_positive(chi, geometry.apply_affine(scores.affine_ras, veins))
+    sign = sign_of_iron(chi, geometry.apply_affine(scores.affine_ras, veins))
+    found = f"found the phase of the same acquisition in {volume.phase.unit}"
+    if sign == 0:
+        text = (
+            f"{found}, and too few veins to tell which sign iron has in it; need its sign. It was not used."
+        )
+        return None, (Finding("phase-undecided", Outcome.NOTE, text),)
+    which = "positive" if sign > 0 else "negative"
+    text = f"{found}; need none. Iron is {which} in it, by {len(veins)} voxels of veins. It was used."
+    return iron_positive(chi, sign), (Finding("phase-used", Outcome.NOTE, text),)
 
 
 def _second_look(

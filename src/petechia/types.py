@@ -188,6 +188,7 @@ class Phase:
 
     voxels: FloatArray  # (i, j, k) float32, rad, wrapped or filtered
     affine_ras: FloatArray  # (4, 4) voxel centre -> RAS+ mm
+    unit: str  # as it was stored, in words
     sha256: str
 
 

@@ -94,8 +94,9 @@ def test_planted_calcium_is_negative_and_blood_positive(
     anatomy = score(models.anatomy, prepare.for_anatomy(volume))
     brain = prepare.brain_mask(anatomy)
     scores = score(models.detector, prepare.for_detector(volume, anatomy))
-    chi = pipeline._susceptibility(volume, brain, anatomy, scores)
+    chi, told = pipeline._susceptibility(volume, brain, anatomy, scores)
     assert chi is not None
+    assert [finding.code for finding in told] == ["phase-used"]
     truth = dataset / "derivatives" / "truth" / "sub-0001" / "anat" / "sub-0001_acq-swi_lesions.tsv"
     seen: dict[str, list[float]] = {"microbleed": [], "calcification": []}
     ball = np.random.default_rng(0).uniform(-1, 1, (200, 3))

@@ -76,14 +76,17 @@ def local_susceptibility(
     return LocalSusceptibility(chi * inside, affine)
 
 
-def iron_positive(chi: LocalSusceptibility, veins_ras_mm: FloatArray) -> LocalSusceptibility | None:
-    """The map with iron positive, by the veins at positions (n, 3); None where they do not tell."""
+def sign_of_iron(chi: LocalSusceptibility, veins_ras_mm: FloatArray) -> int:
+    """+1 or -1, which sign the veins at positions (n, 3) have in the map; 0 where they do not tell."""
     if len(veins_ras_mm) < LEAST_VEIN_VOXELS:
-        return None
+        return 0
     mean = float(chi.at(veins_ras_mm).mean())
-    if abs(mean) < CLEAR_SIGN:
-        return None
-    return LocalSusceptibility(chi.voxels * np.float32(np.sign(mean)), chi.affine_ras)
+    return 0 if abs(mean) < CLEAR_SIGN else int(np.sign(mean))
+
+
+def iron_positive(chi: LocalSusceptibility, sign: int) -> LocalSusceptibility | None:
+    """The map with iron positive; None where the sign is not known (0)."""
+    return LocalSusceptibility(chi.voxels * np.float32(sign), chi.affine_ras) if sign else None
 
 
 def _brain_box(

@@ -19,7 +19,7 @@ from petechia.geometry import apply_affine
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
 from petechia.prepared.patches import PATCH_VOXELS, SUSCEPTIBILITY_UNIT, cubes
-from petechia.prepared.susceptibility import iron_positive, local_susceptibility
+from petechia.prepared.susceptibility import iron_positive, local_susceptibility, sign_of_iron
 from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.head import build_head
 from petechia.simulate.scan import IGNORE, LABELS, SimulatedScan, simulate_scan
@@ -80,7 +80,7 @@ def to_example(scan: SimulatedScan, name: str) -> Example:
         image, _ = turn_map(image, Path(name))
     volume = as_volume(image, scan.affine_ras, name)
     if not is_map:
-        phase = Phase(scan.parts.phase.astype(np.float32), scan.parts.affine_ras, "")
+        phase = Phase(scan.parts.phase.astype(np.float32), scan.parts.affine_ras, "rad", "")
         volume = replace(volume, phase=phase)
     regions, canonical_affine = geometry.to_canonical(scan.regions, scan.affine_ras)
     labels, _ = geometry.to_canonical(scan.labels, scan.affine_ras)
@@ -91,7 +91,7 @@ def to_example(scan: SimulatedScan, name: str) -> Example:
     fine_labels = _beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE)
     veins = apply_affine(fine.affine_ras, np.argwhere(fine_labels == LABELS.index("vessel")))
     chi = local_susceptibility(volume, regions > 0, canonical_affine)
-    chi = iron_positive(chi, veins) if chi else None
+    chi = iron_positive(chi, sign_of_iron(chi, veins)) if chi else None
     return Example(
         name=name,
         image=detector.image[0].astype(np.float16),

@@ -1,4 +1,4 @@
-"""A phase image as radians, whatever unit its scanner stored; or a note why it was not used.
+"""A phase image as radians, whatever unit its scanner stored; or a warning why it was not used.
 
 Offset and sign stay the vendor's: what is made of the phase (prepared.susceptibility) needs neither.
 """
@@ -32,18 +32,16 @@ def with_phase(volume: Volume, series: Series | None) -> Volume:
     if series is None:
         return volume
     try:
-        phase, unit = _phase(series)
+        phase = _phase(series)
         _require_overlap(volume, phase, series)
     except Refusal as refusal:
         text = f"found {refusal.found} in the phase image; need {refusal.need}. The scan was read without it."
         warning = Finding("phase-not-used", Outcome.WARN, " ".join(text.split()))
         return replace(volume, findings=(*volume.findings, warning))
-    text = f"found the phase of the same acquisition, in {unit}; need none. It was read beside the image."
-    note = Finding("phase-used", Outcome.NOTE, text)
-    return replace(volume, phase=phase, findings=(*volume.findings, note))
+    return replace(volume, phase=phase)
 
 
-def _phase(series: Series) -> tuple[Phase, str]:
+def _phase(series: Series) -> Phase:
     """Raises Refusal: those of volume.orient, and phase-unit."""
     affine = place(series, assume_ras=False).affine_ras
     slope = series.slope if math.isfinite(series.slope) and series.slope != 0 else 1.0
@@ -52,7 +50,7 @@ def _phase(series: Series) -> tuple[Phase, str]:
     span, unit = _span(values, series)
     voxels = values * np.float32(2 * math.pi / span)
     voxels.setflags(write=False)
-    return Phase(voxels, affine, series.sha256), unit
+    return Phase(voxels, affine, unit, series.sha256)
 
 
 def _span(values: FloatArray, series: Series) -> tuple[float, str]:

@@ -16,6 +16,7 @@ from petechia.prepared.susceptibility import (
     LocalSusceptibility,
     iron_positive,
     local_susceptibility,
+    sign_of_iron,
 )
 from petechia.types import FloatArray, Phase, Volume
 
@@ -62,7 +63,7 @@ def scan(tilt_deg: float = 0.0, sign: int = 1, seed: int = 0) -> tuple[Volume, n
     image = np.where(brain, image, 5.0) + rng.normal(0, 1, SHAPE)
     wrapped = np.angle(np.exp(1j * phase)).astype(np.float32)
     volume = Volume("s", Path("s"), "", image.astype(np.float32), matrix, True)
-    return replace(volume, phase=Phase(wrapped, matrix, "")), brain
+    return replace(volume, phase=Phase(wrapped, matrix, "rad", "")), brain
 
 
 def means(chi: LocalSusceptibility, centres: tuple[tuple[float, float, float], ...]) -> list[float]:
@@ -85,7 +86,7 @@ def test_iron_is_positive_and_calcium_negative_whatever_the_vendors_sign(sign: i
     volume, brain = scan(tilt_deg, sign)
     raw = local_susceptibility(volume, brain, volume.affine_ras)
     assert raw is not None
-    chi = iron_positive(raw, veins())
+    chi = iron_positive(raw, sign_of_iron(raw, veins()))
     assert chi is not None
     assert min(means(chi, IRON_MM)) > 2.0
     assert max(means(chi, CALCIUM_MM)) < -2.0
@@ -104,9 +105,10 @@ def test_few_veins_or_veins_that_disagree_tell_no_sign() -> None:
     volume, brain = scan()
     raw = local_susceptibility(volume, brain, volume.affine_ras)
     assert raw is not None
-    assert iron_positive(raw, veins(20)) is None
+    assert sign_of_iron(raw, veins(20)) == 0
     far = np.array([0.0, 0.0, 500.0]) + veins()
-    assert iron_positive(raw, far) is None
+    assert sign_of_iron(raw, far) == 0
+    assert iron_positive(raw, 0) is None
 
 
 def test_a_phase_image_on_finer_voxels_than_a_bleed_needs_is_averaged() -> None:
@@ -117,12 +119,15 @@ def test_a_phase_image_on_finer_voxels_than_a_bleed_needs_is_averaged() -> None:
     fine[:3, 3] = geometry.apply_affine(volume.affine_ras, np.full((1, 3), -0.375))[0]
     voxels = volume.phase.voxels[20:52, 20:52, 16:48].repeat(4, 0).repeat(4, 1).repeat(4, 2)
     fine[:3, 3] = geometry.apply_affine(volume.affine_ras, np.array([[20, 20, 16]]) - 0.375)[0]
-    chi = local_susceptibility(replace(volume, phase=Phase(voxels, fine, "")), brain, volume.affine_ras)
+    chi = local_susceptibility(
+        replace(volume, phase=Phase(voxels, fine, "rad", "")), brain, volume.affine_ras
+    )
     assert chi is not None
     assert max(geometry.spacing_mm(chi.affine_ras)) < 1.0
     assert chi.voxels.size < voxels.size / 20
     # the same place has the same value on both grids: the averaged grid lies where it says
-    turned = iron_positive(chi, np.array(IRON_MM)[:1] + np.random.default_rng(0).uniform(-1, 1, (400, 3)))
+    inside = np.array(IRON_MM)[:1] + np.random.default_rng(0).uniform(-1, 1, (400, 3))
+    turned = iron_positive(chi, sign_of_iron(chi, inside))
     assert turned is not None
     assert means(turned, IRON_MM[:1])[0] > 1.5
 
