@@ -213,7 +213,8 @@ def run_phase(
     """
     torch.manual_seed(settings.seed)
     device = torch.device(settings.device)
-    network, averaged = build().to(device), build().to(device)
+    layout = torch.channels_last_3d  # two thirds of the time on a CPU
+    network, averaged = (build().to(device).to(memory_format=layout) for _ in range(2))
     if phase.start:
         start_from(network, safetensors.torch.load_file(phase.start))
     averaged.load_state_dict(network.state_dict())
@@ -231,7 +232,7 @@ def run_phase(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step / phase.steps, phase.learning_rate)
         network.train()
-        loss = phase.loss(network(image.to(device)), target.to(device))
+        loss = phase.loss(network(image.to(device, memory_format=layout)), target.to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -247,7 +248,7 @@ def run_phase(
             saved = time.monotonic()
     save_checkpoint(checkpoint, phase.steps, network, averaged, optimiser)
     weights = settings.out / f"{phase.name}.safetensors"
-    write_file(weights, safetensors.torch.save(averaged.state_dict()))
+    write_file(weights, safetensors.torch.save(contiguous(averaged.state_dict())))
     report(f"wrote {weights}")
     return weights
 
@@ -328,7 +329,12 @@ def save_checkpoint(
     tensors |= {f"averaged.{name}": value for name, value in averaged.state_dict().items()}
     for index, slot in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in slot.items()}
-    write_file(path, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}))
+    write_file(path, safetensors.torch.save(contiguous(tensors)))
+
+
+def contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same numbers in the order that files have."""
+    return {name: value.contiguous() for name, value in tensors.items()}
 
 
 def resume(
