@@ -294,6 +294,20 @@ def test_an_input_that_kills_the_node_itself_is_given_up(tmp_path: Path) -> None
         assert (record.status, record.code) == ("not_analysed", "killed")
 
 
+def test_a_machine_that_fails_costs_the_study_no_attempt(tmp_path: Path) -> None:
+    def failing(_given: Path, _out: Path) -> tuple[Path, ...]:
+        raise EnvironmentFailure("no-model", "x", found="a", need="b", remedy="c")
+
+    with open_spool(tmp_path) as spool:
+        put(spool, facts(), b"1")
+        for _ in range(9):
+            with pytest.raises(EnvironmentFailure):
+                read_one(spool, hashed("1.2"), failing, DEFAULT_GUARDS)
+        record = read_one(spool, hashed("1.2"), reader({"1.dcm": DICOM}), DEFAULT_GUARDS)
+        assert record is not None
+        assert record.status == "analysed"
+
+
 def test_the_reading_process_has_limits(tmp_path: Path) -> None:
     script = tmp_path / "show.py"
     script.write_text(
