@@ -140,10 +140,10 @@ class _Inbox:
         if not self._room(study, part.size):
             return OUT_OF_RESOURCES
         call = self._calls.setdefault(id(event.assoc), _Call(secrets.token_hex(8)))
+        self._studies.arrived(study)  # first: from here on it is not removed under us
         if (study, series) not in call.series:
             self._spool.open_call(study, series, call.token)
             call.series.add((study, series))
-        self._studies.arrived(study)
         new = self._spool.keep(part, facts)
         self._studies.arrived(study, part.size if new else 0)
         return SUCCESS

@@ -173,7 +173,7 @@ def _keep_house(this: _Node, last: dict[str, float]) -> None:
         watched = set(this.studies.watched())
         for study in this.spool.studies():
             if study not in watched and _is_over(this, study):
-                this.spool.remove(study)
+                this.studies.remove_idle(study)
         this.spool.forget(_REMEMBER_S)
 
 

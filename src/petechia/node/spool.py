@@ -5,7 +5,8 @@
                          /others/<instance>     what is kept but not read
                          /open/<series>.<call>  a call that sent some of this series has not ended yet
                          /broken/<series>       ... and ended without release: its images may be a part only
-                         /tries/<key>           how often a reading of <key> was begun
+                         /tries/<key>.begun     how often a reading of <key> was begun
+                         /tries/<key>.failed    ... and hung, died or was our own mistake
                          /readings/<key>/       appears whole: record.json, 1.dcm, 2.dcm, ...
                          /readings/<key>/1.dcm.sent-<destination>
     SPOOL/commits/<transaction>.json            storage commitment asked for and not yet reported
@@ -154,22 +155,13 @@ class Spool:
 
     # -- readings ------------------------------------------------------------------------------------------
 
-    def begin_try(self, study: str, key: str) -> int:
-        """Count this attempt before it is made: an input that kills us is not read for ever. How many now."""
-        path = self.study(study) / "tries" / key
-        tries = self.tries(study, key) + 1
-        durable.put(path, str(tries).encode(), self.disk)
-        return tries
-
-    def undo_try(self, study: str, key: str) -> None:
-        """The attempt failed for a reason that is not the study's."""
-        tries = self.tries(study, key) - 1
-        durable.put(self.study(study) / "tries" / key, str(max(tries, 0)).encode(), self.disk)
-
-    def tries(self, study: str, key: str) -> int:
-        """Attempts begun so far."""
-        text = _text(self.study(study) / "tries" / key)
-        return int(text) if text.isdecimal() and len(text) < 6 else 0
+    def count(self, study: str, key: str, what: str, step: int = 1) -> int:
+        """Count what befell the readings of these images, durably; how often it has by now."""
+        path = self.study(study) / "tries" / f"{key}.{what}"
+        text = _text(path)
+        total = (int(text) if text.isdecimal() and len(text) < 6 else 0) + step
+        durable.put(path, str(max(total, 0)).encode(), self.disk)
+        return total
 
     def publish(self, study: str, key: str, record: Record, contents: list[bytes]) -> None:
         """A reading and its results appear, whole. `record.files` is filled in here."""

@@ -85,6 +85,12 @@ class Studies:
                 return Stage.READ
             return Stage.READY
 
+    def remove_idle(self, study: str) -> None:
+        """Take a study out of the spool, unless something of it arrived meanwhile."""
+        with self._lock:
+            if study not in self._watched and not self._spool.is_open(study):
+                self._spool.remove(study)
+
     def leave(self, study: str) -> None:
         """Watch it no longer; the next instance of it changes that."""
         with self._lock:

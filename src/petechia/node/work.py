@@ -30,7 +30,9 @@ ReadStudy = Callable[[Path, Path], tuple[Path, ...]]
 Raises Refusal where the study cannot be analysed (objects that say so may lie in the results all the same),
 EnvironmentFailure where nothing can be read now."""
 
-MOST_TRIES = 4  # of one set of images; then it is refused with the code of the last attempt
+MOST_FAILURES = 4  # of one set of images; then it is refused with the code of the last attempt
+MOST_BEGUN = 25  # ... without an end, since the node was killed meanwhile: by us, or by what it read
+_FAILURES = {"killed", "timeout", "internal-error"}
 _CODE = re.compile(r"[a-z0-9-]{1,40}")
 
 
@@ -42,8 +44,7 @@ def read_one(spool: Spool, study: str, read_study: ReadStudy, guards: Guards) ->
     images = spool.images(study)
     key = key_of(images)
     version = len(spool.readings(study)) + 1
-    tries = spool.begin_try(study, key)
-    if tries > MOST_TRIES:
+    if spool.count(study, key, "begun") > MOST_BEGUN:
         record = Record(version, NOT_ANALYSED, "killed", now_utc(), 0.0, len(images), ())
         return _published(spool, study, key, record, [])
     started = time.monotonic()
@@ -54,11 +55,11 @@ def read_one(spool: Spool, study: str, read_study: ReadStudy, guards: Guards) ->
         durable.snapshot([folder / name for name in images], given)
         code, contents = _attempt(read_study, given, results, guards)
     except EnvironmentFailure:
-        spool.undo_try(study, key)
+        spool.count(study, key, "begun", -1)
         raise
     finally:
         durable.drop(room, spool.root / "trash")
-    if code in {"killed", "timeout", "internal-error"} and tries < MOST_TRIES:
+    if code in _FAILURES and spool.count(study, key, "failed") < MOST_FAILURES:
         return None
     status = NOT_ANALYSED if code else ANALYSED
     seconds = round(time.monotonic() - started, 3)

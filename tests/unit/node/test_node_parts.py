@@ -244,6 +244,23 @@ def test_a_study_that_was_read_sent_and_removed_is_not_read_again(tmp_path: Path
         assert studies.stage(study) is Stage.READY
 
 
+def test_a_study_to_which_something_comes_is_not_removed(tmp_path: Path) -> None:
+    with open_spool(tmp_path) as spool:
+        study = hashed("1.2")
+        studies = Studies(spool, 0.0, 0.0)
+        put(spool, facts(), b"1")
+        studies.arrived(study)
+        studies.remove_idle(study)
+        assert spool.images(study), "it is watched"
+        studies.leave(study)
+        spool.open_call(study, "s", "c")
+        studies.remove_idle(study)
+        assert spool.images(study), "a call is open"
+        spool.end_call(study, "s", "c", released=True)
+        studies.remove_idle(study)
+        assert spool.studies() == []
+
+
 # -- reading ---------------------------------------------------------------------------------------------
 
 
@@ -287,11 +304,25 @@ def test_an_input_that_kills_the_node_itself_is_given_up(tmp_path: Path) -> None
     with open_spool(tmp_path) as spool:
         put(spool, facts(), b"1")
         study = hashed("1.2")
-        for _ in range(4):
-            spool.begin_try(study, spool.key(study))  # and then the machine went down
+        for _ in range(25):
+            spool.count(study, spool.key(study), "begun")  # and then the machine went down
         record = read_one(spool, study, reader({"1.dcm": DICOM}), DEFAULT_GUARDS)
         assert record is not None
         assert (record.status, record.code) == ("not_analysed", "killed")
+
+
+def test_a_machine_that_fails_costs_the_study_no_attempt(tmp_path: Path) -> None:
+    def failing(_given: Path, _out: Path) -> tuple[Path, ...]:
+        raise EnvironmentFailure("no-model", "x", found="a", need="b", remedy="c")
+
+    with open_spool(tmp_path) as spool:
+        put(spool, facts(), b"1")
+        for _ in range(30):
+            with pytest.raises(EnvironmentFailure):
+                read_one(spool, hashed("1.2"), failing, DEFAULT_GUARDS)
+        record = read_one(spool, hashed("1.2"), reader({"1.dcm": DICOM}), DEFAULT_GUARDS)
+        assert record is not None
+        assert record.status == "analysed"
 
 
 def test_the_reading_process_has_limits(tmp_path: Path) -> None:
