@@ -213,8 +213,7 @@ def run_phase(
     """
     torch.manual_seed(settings.seed)
     device = torch.device(settings.device)
-    layout = torch.channels_last_3d  # two thirds of the time on a CPU
-    network, averaged = (build().to(device).to(memory_format=layout) for _ in range(2))
+    network, averaged = _channels_last(build().to(device)), _channels_last(build().to(device))
     if phase.start:
         start_from(network, safetensors.torch.load_file(phase.start))
     averaged.load_state_dict(network.state_dict())
@@ -232,7 +231,7 @@ def run_phase(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step / phase.steps, phase.learning_rate)
         network.train()
-        loss = phase.loss(network(image.to(device, memory_format=layout)), target.to(device))
+        loss = phase.loss(network(image.to(device, memory_format=torch.channels_last_3d)), target.to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -330,6 +329,12 @@ def save_checkpoint(
     for index, slot in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in slot.items()}
     write_file(path, safetensors.torch.save(contiguous(tensors)))
+
+
+def _channels_last(network: nn.Module) -> nn.Module:
+    """Its weights laid out so that a step on a CPU takes two thirds of the time."""
+    laid_out: nn.Module = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return laid_out
 
 
 def contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
