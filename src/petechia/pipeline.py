@@ -186,11 +186,8 @@ def _choices(scan: ScanFile) -> tuple[SeriesChoice, ...]:
 def _dicom_files(
     scan: ScanFile, reading: Reading, volume: Volume | None, brain: NDArray[np.bool_] | None = None
 ) -> tuple[OutputFile, ...]:
-    """The same reading as DICOM objects that point back at their source; none for what was no DICOM.
-
-    A mosaic's slices are no images of their own that an object could point at.
-    """
-    if scan.dicom is None or (scan.dicom.mosaic and volume is not None):
+    """The same reading as DICOM objects that point back at their source; none for what was no DICOM."""
+    if scan.dicom is None:
         return ()
     return dicom_outputs(reading, volume, source_headers(scan.dicom), frames=scan.dicom.frames, brain=brain)
 

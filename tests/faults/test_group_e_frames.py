@@ -11,10 +11,22 @@ import pytest
 from builders_dicom import AFFINE, SHAPE, VOXELS
 
 from dicom_series import Part, SeriesLook, csa_header, write_enhanced, write_mosaic, write_series
+from petechia import pipeline
 from petechia.errors import Refusal
 from petechia.scan.choose import find_scans
 from petechia.scan.dicom.read import read_dicom, read_echoes, source_headers
-from petechia.types import Series
+from petechia.types import (
+    DetectSettings,
+    Lesion,
+    LesionClass,
+    Provenance,
+    Reading,
+    Region,
+    Series,
+    Side,
+    Status,
+)
+from petechia.volume.build import build
 
 LOOK = SeriesLook("siemens", "swi")
 PHASE_TYPE = ("ORIGINAL", "PRIMARY", "P", "NONE")
@@ -149,6 +161,31 @@ def test_e13_a_mosaic_is_cut_into_its_slices(tmp_path: Path, slices: int) -> Non
     assert series.sform is not None
     ours = np.diag([-1, -1, 1, 1]) @ series.sform
     assert np.allclose(affine[:, [1, 0, 2, 3]], ours, atol=1e-3)
+
+
+def test_e13_a_mosaic_that_was_read_has_its_report(tmp_path: Path) -> None:
+    """Centres in words and pictures, under the same study; no segmentation, since no slice is an image."""
+    write_mosaic(tmp_path / "in" / "m.dcm", VOXELS, AFFINE, LOOK)
+    (scan,) = find_scans(tmp_path / "in")
+    series = read_dicom(scan)
+    assert [note.text for note in series.findings if "No DICOM segmentation" in note.text]
+    volume = build(series, DetectSettings())
+    at = np.array([[5, 6, 7]], np.int32)
+    x, y, z = (AFFINE @ [5, 6, 7, 1])[:3]
+    dot = Lesion(
+        1, (x, y, z), 0.9, LesionClass.CMB, 2.0, 4.2, Region.LOBAR, Side.LEFT, 8.0, voxels_ijk=at
+    )  # fmt: skip
+    how = Provenance("0", "m", "12" * 32, series.sha256, {}, "2026-11-21T07:00:00Z", {}, 0.0)
+    reading = Reading(
+        scan.name, Status.ANALYSED, (), volume.protocol, how, (dot,), count=1, count_interval_90=(0, 2)
+    )
+    made = {file.name: file.content for file in pipeline._dicom_files(scan, reading, volume)}
+    assert set(made) == {"sr.dcm", "pictures.dcm"}
+    (tmp_path / "sr.dcm").write_bytes(made["sr.dcm"])
+    report = pydicom.dcmread(tmp_path / "sr.dcm")
+    assert report.StudyInstanceUID == LOOK.study_uid
+    said = [str(item.value) for item in report.iterall() if item.keyword == "TextValue"]
+    assert [text for text in said if "RAS+" in text and f"{x:.1f}" in text], said
 
 
 def test_e13_a_mosaic_without_its_private_header(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def render(
         raise ValueError(f"brain mask {brain.shape} is not on the volume's grid {volume.voxels.shape}")
     return (
         OutputFile(names.table, table_bytes(reading.lesions, bids)),
-        OutputFile(names.dictionary, dictionary_bytes(bids)),
-        OutputFile(names.mask, mask_bytes(reading.lesions, volume)),
+        OutputFile(names.dictionary, dictionary_bytes(reading, bids)),
+        OutputFile(names.mask, mask_bytes(reading.lesions, volume, reading.provenance.version)),
         OutputFile(names.reading, reading_bytes(reading, names)),
         OutputFile(names.page, page_bytes(reading, volume, brain)),
     )

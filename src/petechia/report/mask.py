@@ -10,11 +10,12 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from petechia.report.names import SOFTWARE
 from petechia.types import Lesion, Volume
 
 GZIP_LEVEL = 6
 XFORM_SCANNER = 1  # NIfTI-1 standard, NIFTI_XFORM_SCANNER_ANAT
-DESCRIP = b"lesion ids; research software, not a medical device"  # <= 79 bytes, the same for every scan
+DESCRIP = "lesion ids; research software, not a medical device; {} {}"  # 79 bytes, alike for every scan
 
 
 def label_array(lesions: Sequence[Lesion], shape: tuple[int, ...]) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -38,8 +39,10 @@ def label_array(lesions: Sequence[Lesion], shape: tuple[int, ...]) -> NDArray[np
     return labels
 
 
-def mask_bytes(lesions: Sequence[Lesion], volume: Volume) -> bytes:
+def mask_bytes(lesions: Sequence[Lesion], volume: Volume, version: str) -> bytes:
     """NIfTI-1 `.nii.gz`, the same bytes for the same input (gzip time stamp 0, no free text from the scan).
+
+    version: of the software; the claim and it stand in the header, the rest in the dictionary beside it.
 
     qform and sform both hold the scan's affine. Where the scan's orientation was only assumed both codes stay
     0, as in the scan itself: a code of 1 would turn the assumption into a fact for the next program.
@@ -52,7 +55,7 @@ def mask_bytes(lesions: Sequence[Lesion], volume: Volume) -> bytes:
     header = image.header
     header.set_xyzt_units("mm", "sec")
     header.set_intent("label")
-    header["descrip"] = DESCRIP
+    header["descrip"] = DESCRIP.format(SOFTWARE, version).encode()[:79]
     header["aux_file"] = b""
     header["db_name"] = b""
     header["cal_max"] = float(max((lesion.id for lesion in lesions), default=0))

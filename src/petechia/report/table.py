@@ -6,8 +6,9 @@ import json
 import math
 from collections.abc import Sequence
 
+from petechia.report.names import SOFTWARE
 from petechia.report.words import CLASS_MEANING, REGION_MEANING, SIDE_MEANING
-from petechia.types import DISCLAIMER, Lesion
+from petechia.types import DISCLAIMER, Lesion, Reading
 
 COLUMNS = (
     "id",
@@ -65,10 +66,11 @@ def number(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}"  # adding zero turns -0.0 into 0.0
 
 
-def dictionary_bytes(bids: bool) -> bytes:
+def dictionary_bytes(reading: Reading, bids: bool) -> bytes:
     """The JSON beside the table: description, unit and levels of each column, in column order.
 
-    In BIDS the same file is the sidecar of the label image, so it also says what that image is.
+    A table has no place to say how it was made, so this does. In BIDS the same file is the sidecar of the
+    label image, so it also says what that image is.
     """
     document: dict[str, object] = {}
     if bids:
@@ -81,6 +83,13 @@ def dictionary_bytes(bids: bool) -> bytes:
     else:
         document["Description"] = f"Columns of lesions.tsv. {DISCLAIMER}"
     document.update(_columns())
+    document["Provenance"] = {
+        "Software": f"{SOFTWARE} {reading.provenance.version}",
+        "Model": reading.provenance.model,
+        "WeightsSHA256": reading.provenance.weights_sha256,
+        "InputSHA256": reading.provenance.input_sha256,
+        "OperatingPoint": reading.operating_point,
+    }
     return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 

@@ -57,10 +57,13 @@ def research_export(
     which the mask does not fit. Pictures are left out when the brain is masked: they show the whole head.
 
     Everything is checked before the first file is given out. Raises Refusal: `burned-in-annotation`,
-    `face-present`. ValueError: a short secret, a result that is not ours, a mask of another grid.
+    `face-present`. ValueError: a short secret, a result that is not ours, a mask of another grid. TypeError:
+    results that were de-identified before.
     """
     if len(options.secret) < 16:
         raise ValueError("the secret must have at least 16 bytes")
+    if not all(isinstance(each, OutputFile) for each in results):
+        raise TypeError("results of a reading only: what was exported is not exported again")
     ours = [(each.name, _ours(each)) for each in results if each.name.endswith(".dcm")]
     for number, path in enumerate(files, start=1):
         header = pydicom.dcmread(path, stop_before_pixels=True)

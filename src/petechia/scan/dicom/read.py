@@ -214,7 +214,7 @@ def _pixel_notes(stored: Stored, alike: bool, lossy: bool, is_mosaic: bool) -> t
         text = "found a slope or intercept of its own in each slice; need one. Each was applied to its slice."
         notes.append(Finding("slice-scaling", Outcome.NOTE, text))
     if is_mosaic:
-        text = "found a mosaic; need images of single slices. No DICOM results are written."
+        text = "found a mosaic; need images of single slices. No DICOM segmentation is written."
         notes.append(Finding("mosaic", Outcome.NOTE, text))
     if lossy:
         text = "found images that were compressed with loss; need the original. Small bleeds may be blurred."
