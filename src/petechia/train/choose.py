@@ -9,12 +9,13 @@ import numpy as np
 from scipy import optimize
 
 from petechia import pipeline
+from petechia.errors import Refusal
 from petechia.evaluate.match import cost_by_distance, match
 from petechia.evaluate.tsv import read_planted
 from petechia.evaluate.values import MATCH_DISTANCE_MM, VISIBLE_CNR
 from petechia.lesions.count import CountModel, count_interval_90
 from petechia.lesions.find import Calibration, OperatingPoint, calibrate, logit
-from petechia.types import DetectSettings, FloatArray
+from petechia.types import DetectSettings, FloatArray, Lesion, ScanFile
 
 BALANCED_FP = 1.5  # false positives per scan allowed at the balanced point, on the choosing scans
 SCREENING_FP = 4.0  # that a first look may cost
@@ -35,17 +36,16 @@ class ScoredScan:
 def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
     """Read every scan of a simulated dataset and match its candidates to what was planted.
 
-    Every other scan is read without its phase: users have it or they have not.
+    Every other scan is read without its phase: users have it or they have not. A refused scan found nothing.
     """
     models = pipeline.load_models(DetectSettings(model=str(model)))
     scored = []
     for number, scan in enumerate(pipeline.find_scans(dataset)):
         settings = DetectSettings(model=str(model), ignore_phase=number % 2 == 1)
-        reading, _ = pipeline.read_scan(scan, settings, models)
+        found = _lesions(scan, settings, models)
         truth = read_planted(dataset / "derivatives" / "truth" / scan.folder / f"{scan.name}_lesions.tsv")
         bleed = np.array([kind == "microbleed" for kind in truth.kind], dtype=bool)
         visible = truth.cnr[bleed] >= VISIBLE_CNR
-        found = reading.lesions or ()
         probability = np.array([lesion.probability for lesion in found])
         scores = np.array([lesion.network_scores for lesion in found]).reshape(-1, 2)
         centres = np.array([lesion.centre_ras_mm for lesion in found]).reshape(-1, 3)
@@ -55,6 +55,13 @@ def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
         hit = np.where(pairs.ignored, np.nan, (~pairs.false_positive).astype(float))
         scored.append(ScoredScan(scores, hit, int(visible.sum())))
     return scored
+
+
+def _lesions(scan: ScanFile, settings: DetectSettings, models: pipeline.Models) -> tuple[Lesion, ...]:
+    try:
+        return pipeline.read_scan(scan, settings, models)[0].lesions or ()
+    except Refusal:
+        return ()
 
 
 def fit_calibration(scored: list[ScoredScan]) -> Calibration:
