@@ -18,6 +18,7 @@ from petechia.errors import Refusal
 from petechia.types import Finding, FloatArray, Outcome, ScoreMap, Volume
 from petechia.volume.brain import Brain, locate
 from petechia.volume.head import Head, background_level, look
+from petechia.volume.projection import projected_axis
 
 Z_SCORED = (0.5, 2.0)  # standard deviations of an image scaled to unit variance, masks included
 MIN_LEVELS = 16  # distinct values; a mask or a label map has fewer, any scan has more
@@ -220,6 +221,19 @@ def _coarse_voxels(head: Head) -> Finding | None:
     )
 
 
+def _slab_projection(head: Head) -> Finding | None:
+    """A warning only: networks are trained on such slabs too, and a dot in one is a dot (decision 0016)."""
+    axis = projected_axis(head.voxels)
+    if axis is None:
+        return None
+    return _warn(
+        "minip-suspected",
+        "neighbouring slices that share their voxels, as slabs of a projection do",
+        "slices of their own",
+        "Veins look round in slabs, and one bleed fills several slices: give the SWI it was made from.",
+    )
+
+
 CONTENT_CHECKS: tuple[Callable[[Head], Finding | None], ...] = (
     _no_contrast,
     _phase,
@@ -228,6 +242,7 @@ CONTENT_CHECKS: tuple[Callable[[Head], Finding | None], ...] = (
     _extent,
     _thick_slices,
     _coarse_voxels,
+    _slab_projection,
 )
 
 

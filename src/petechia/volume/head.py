@@ -24,6 +24,7 @@ class Head:
     volume_cm3: float
     planes: FloatArray  # (i, j, n) some of the image's planes at full resolution
     voxel_mm: tuple[float, float, float]  # between voxels of the image
+    voxels: FloatArray  # (i, j, k) the image itself
 
 
 def look(voxels: FloatArray, spacing_mm: tuple[float, float, float]) -> Head:
@@ -34,9 +35,8 @@ def look(voxels: FloatArray, spacing_mm: tuple[float, float, float]) -> Head:
     spacing = (spacing_mm[0] * step[0], spacing_mm[1] * step[1], spacing_mm[2] * step[2])
     mask = _tissue(values)
     volume = float(mask.sum()) * spacing[0] * spacing[1] * spacing[2] / 1000
-    return Head(
-        values, mask, spacing, (step[0], step[1], step[2]), volume, _some_planes(voxels), voxel_mm=spacing_mm
-    )
+    steps = (step[0], step[1], step[2])
+    return Head(values, mask, spacing, steps, volume, _some_planes(voxels), spacing_mm, voxels)
 
 
 def _some_planes(voxels: FloatArray, count: int = 12) -> FloatArray:

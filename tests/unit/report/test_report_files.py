@@ -277,6 +277,7 @@ def test_reading_json_is_complete_and_stable():
         "counts_by_class",
         "operating_point",
         "findings",
+        "series",
         "protocol",
         "geometry",
         "software",
