@@ -80,13 +80,20 @@ def write_subject(
     labels = anatomy.load_head(head) if head else procedural_head(seed)
     rng = np.random.default_rng([seed, 4])
     model = _model(labels, seed, is_lesion_free(index, options.lesion_free_fraction), options, rng)
-    # Shifted by one each time round, so that no head always gets the same contrast.
-    turn = (index + index // len(heads)) % len(options.contrasts)
+    turn = contrast_in_turn(index, len(heads), len(options.contrasts))
     contrasts = (options.contrasts[turn],) if options.alternate else options.contrasts
     for contrast in contrasts:
         with_qsm = "qsm" in options.parts and contrast == "swi"
         scan = simulate_scan(model, draw_plan(contrast, rng, options.world), seed, with_qsm)
         _write_scan(out, subject, scan, options)
+
+
+def contrast_in_turn(index: int, heads: int, contrasts: int) -> int:
+    """Which contrast a subject gets: all equally often, and no head always the same one.
+
+    Heads and contrasts both go round; together they repeat after their least common multiple: there it shifts.
+    """
+    return (index + index // math.lcm(heads, contrasts)) % contrasts
 
 
 def is_lesion_free(index: int, fraction: float) -> bool:
