@@ -91,7 +91,7 @@ def write_subject(
 def contrast_in_turn(index: int, heads: int, contrasts: int) -> int:
     """Which contrast a subject gets: all equally often, and no head always the same one.
 
-    Heads and contrasts both go round; together they repeat after their least common multiple: there it shifts.
+    Both go round; together they repeat after their least common multiple, so the turn shifts there.
     """
     return (index + index // math.lcm(heads, contrasts)) % contrasts
 
