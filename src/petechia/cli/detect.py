@@ -86,8 +86,9 @@ def detect(
         The scan is a susceptibility map (QSM), in ppm or ppb; needless where its name says so.
         Only for a model that learned from QSM; the default has not.
     phase
-        The phase image of the one scan given: it tells calcium from iron. Radians or a scanner's
-        own units, of any vendor. In a BIDS dataset the part-phase image is found by itself.
+        The phase image of the one scan given: it tells calcium from iron, to a model with a second
+        look (the default has none). Radians or a scanner's own units, of any vendor. In a BIDS
+        dataset the part-phase image is found by itself.
     ignore_phase
         Read the image alone, though a BIDS dataset holds its phase.
     assume
