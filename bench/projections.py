@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -36,7 +37,7 @@ def variants(voxels: np.ndarray, slice_mm: float) -> Iterator[tuple[str, np.ndar
 def main(paths: list[Path]) -> None:
     asked, seen = Counter[str](), Counter[str]()
     for path in paths:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         voxels = np.asarray(image.dataobj, np.float32)
         for words, shown in variants(voxels, float(image.header.get_zooms()[2])):
             asked[words] += 1

@@ -97,7 +97,7 @@ def interval(above: FloatArray, below: FloatArray, subjects: list[str]) -> str:
     if below.sum() == 0:
         return "-"
     _, of = np.unique(subjects, return_inverse=True)
-    above, below = np.bincount(of, above), np.bincount(of, below)
+    above, below = np.bincount(of, above).astype(float), np.bincount(of, below).astype(float)
     rng = np.random.default_rng(0)
     picks = rng.integers(len(above), size=(RESAMPLES, len(above)))
     under = below[picks].sum(1)
