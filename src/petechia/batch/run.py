@@ -143,10 +143,10 @@ def _one(
 
 
 def _digests(scan: ScanFile) -> tuple[str, str]:
-    """SHA-256 of the scan and of its phase as they lie on disk; "" for none."""
-    if scan.dicom is None:
-        return resume.scan_sha256(scan.path), resume.scan_sha256(scan.phase) if scan.phase else ""
-    return dicom_sha256(scan.dicom), dicom_sha256(scan.dicom.phase) if scan.dicom.phase else ""
+    """SHA-256 of the scan and of its phase as they lie on disk; "" for none: DICOM's first holds both."""
+    if scan.dicom is not None:
+        return dicom_sha256(scan.dicom), ""
+    return resume.scan_sha256(scan.path), resume.scan_sha256(scan.phase) if scan.phase else ""
 
 
 def _settled(

@@ -5,8 +5,7 @@ These objects carry the identity of the patient, as the source does; nothing els
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from petechia.types import OutputFile, Reading, Volume
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
-
-    from petechia.report.dicom.export import DeidentifiedFile, ExportOptions
 
 
 def dicom_outputs(
@@ -31,17 +28,3 @@ def dicom_outputs(
     from petechia.report.dicom.outputs import make_outputs  # late: highdicom takes half a second
 
     return make_outputs(reading, volume, headers, frames=frames, brain=brain)
-
-
-def research_export(
-    files: Sequence[Path],
-    results: Sequence[OutputFile],
-    options: ExportOptions,
-    *,
-    frames: Sequence[int] = (),
-    brain: NDArray[np.bool_] | None = None,
-) -> Iterator[DeidentifiedFile]:
-    """De-identified copies of a series and its results: see `export.research_export`."""
-    from petechia.report.dicom import export
-
-    return export.research_export(files, results, options, frames=frames, brain=brain)

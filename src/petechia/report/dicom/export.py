@@ -15,7 +15,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorag
 
 from petechia.errors import Refusal
 from petechia.report.dicom.deidentify import Cloak, deidentified, method
-from petechia.report.dicom.terms import IMPLEMENTATION_UID
+from petechia.report.dicom.terms import IMPLEMENTATION_UID, is_mosaic
 from petechia.report.names import SOFTWARE
 from petechia.types import OutputFile
 
@@ -67,7 +67,7 @@ def research_export(
     ours = [(each.name, _ours(each)) for each in results if each.name.endswith(".dcm")]
     for number, path in enumerate(files, start=1):
         header = pydicom.dcmread(path, stop_before_pixels=True)
-        if "MOSAIC" in (header.get("ImageType") or []):
+        if is_mosaic(header):
             brain = None  # its tiles are not on the mask's grid
         _check_pixels(header, number)
         _check_face(header, number, brain is not None or options.keep_face)

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from petechia.report.dicom.document import make_document
 from petechia.report.dicom.pictures import make_pictures
 from petechia.report.dicom.segmentation import Segments, Source, make_segments
-from petechia.report.dicom.terms import finish
+from petechia.report.dicom.terms import finish, is_mosaic
 from petechia.report.dicom.uids import root_of
 from petechia.types import OutputFile, Reading, Volume
 
@@ -52,7 +52,7 @@ def make_outputs(
         report = make_document(reading, source, None, root)
         return (OutputFile(SR_NAME, finish(report, first, reading)),)
     segments: Segments | None = None
-    if reading.lesions and first.get("FrameOfReferenceUID") and not _mosaic(first):
+    if reading.lesions and first.get("FrameOfReferenceUID") and not is_mosaic(first):
         segments = make_segments(reading, _shape(volume), source, root)
     outputs = [
         OutputFile(SR_NAME, finish(make_document(reading, source, segments, root), first, reading)),
@@ -77,7 +77,7 @@ def _of_one_study(headers: tuple[Dataset, ...]) -> bool:
 
 def _source(headers: tuple[Dataset, ...], frames: Sequence[int], volume: Volume | None) -> Source:
     """The series with its frame numbers stated; checks that it has as many slices as the volume."""
-    if volume is None or _mosaic(headers[0]):
+    if volume is None or is_mosaic(headers[0]):
         return Source(headers, ())
     enhanced = "PerFrameFunctionalGroupsSequence" in headers[0]
     if enhanced and not frames:
@@ -87,11 +87,6 @@ def _source(headers: tuple[Dataset, ...], frames: Sequence[int], volume: Volume 
     if slices != volume.voxels.shape[2]:
         raise ValueError(f"{slices} slices of source, {volume.voxels.shape[2]} in the volume")
     return source
-
-
-def _mosaic(header: Dataset) -> bool:
-    """Whether one instance holds all slices as tiles (Siemens): no instance is a slice to refer to."""
-    return "MOSAIC" in [str(word).upper() for word in header.get("ImageType") or []]
 
 
 def _shape(volume: Volume) -> tuple[int, int, int]:

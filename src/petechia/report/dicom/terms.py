@@ -127,3 +127,8 @@ def series_number(source: Dataset, kind: int) -> int:
     """Behind the source in a viewer's list: source series 5 gives 5001, 5002, 5003."""
     number = int(source.get("SeriesNumber") or 0)
     return number * 1000 + kind if 0 <= number < 100_000 else 9000 + kind
+
+
+def is_mosaic(header: Dataset) -> bool:
+    """Whether one instance holds all slices as tiles (Siemens): no instance is a slice to refer to."""
+    return "MOSAIC" in [str(word).upper() for word in header.get("ImageType") or []]
