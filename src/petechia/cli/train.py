@@ -29,6 +29,7 @@ def train(
     off: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
     seed: int = 0,
     device: str = "cpu",
+    bfloat16: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Train a model on simulated scans.
 
@@ -77,6 +78,8 @@ def train(
         Random seed.
     device
         cpu, or a torch device such as cuda.
+    bfloat16
+        Multiply in 16 bits: 1.6 times faster where the processor can (AVX512-BF16, AMX, most GPUs).
     """
     first = 0 if start_from else 1  # a network that was never trained must not become a model
     _check(
@@ -98,7 +101,7 @@ def train(
     settings = TrainSettings(
         out=out, anatomy=anatomy, start_from=start_from, steps=steps, hard_steps=hard_steps,
         anatomy_steps=anatomy_steps, second_steps=second_steps, learning_rate=learning_rate, scans=scans,
-        seed=seed, device=device, contrasts=CONTRASTS[contrast],
+        seed=seed, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
         world=chosen_world(world, off, "petechia train"),
     )  # fmt: skip
     model = run(settings, complain)

@@ -68,6 +68,7 @@ class TrainSettings:
     scans: int = 120  # heads are deformed anew for each pair of scans
     seed: int = 0
     device: str = "cpu"
+    bfloat16: bool = False  # products in 16 bits, sums, weights and optimiser in 32
     heads: tuple[str, ...] = TRAINING_HEADS
     contrasts: tuple[str, ...] = ("swi", "gre")  # each head is acquired in all of them
     world: World = field(default_factory=World)
@@ -231,7 +232,9 @@ def run_phase(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step / phase.steps, phase.learning_rate)
         network.train()
-        loss = phase.loss(network(image.to(device, memory_format=torch.channels_last_3d)), target.to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
+            logits = network(image.to(device, memory_format=torch.channels_last_3d))
+        loss = phase.loss(logits.float(), target.to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

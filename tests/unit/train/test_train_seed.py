@@ -71,3 +71,23 @@ def test_a_run_stopped_half_way_ends_with_the_weights_of_a_whole_one(
         train.run_phase(_network, phase, stopping(), settings, lambda _line: None)
     ended = train.run_phase(_network, phase, _batches(1), settings, lambda _line: None)
     assert ended.read_bytes() == whole
+
+
+def test_products_in_16_bits_are_taken_only_where_asked_for_and_the_loss_stays_in_32(tmp_path: Path) -> None:
+    seen: list[tuple[torch.dtype, torch.dtype]] = []
+
+    def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        seen.append((inner[-1], logits.dtype))
+        return train.segmentation_loss(logits, target)
+
+    inner: list[torch.dtype] = []
+
+    def network() -> UNet:
+        built = _network()
+        built.head.register_forward_hook(lambda _module, _given, answer: inner.append(answer.dtype))
+        return built
+
+    for half in (False, True):
+        settings = train.TrainSettings(out=tmp_path / str(half), bfloat16=half)
+        train.run_phase(network, train.Phase("tiny", 1, 1e-3, loss), _batches(1), settings, lambda _line: None)
+    assert seen == [(torch.float32, torch.float32), (torch.bfloat16, torch.float32)]
