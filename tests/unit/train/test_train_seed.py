@@ -89,5 +89,7 @@ def test_products_in_16_bits_are_taken_only_where_asked_for_and_the_loss_stays_i
 
     for half in (False, True):
         settings = train.TrainSettings(out=tmp_path / str(half), bfloat16=half)
-        train.run_phase(network, train.Phase("tiny", 1, 1e-3, loss), _batches(1), settings, lambda _line: None)
+        train.run_phase(
+            network, train.Phase("tiny", 1, 1e-3, loss), _batches(1), settings, lambda _line: None
+        )
     assert seen == [(torch.float32, torch.float32), (torch.bfloat16, torch.float32)]
