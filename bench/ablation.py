@@ -37,7 +37,7 @@ from petechia.simulate.head import HeadOptions
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.train import data
-from petechia.train.choose import ScoredScan, fit_calibration
+from petechia.train.choose import ScoredScan, contrast_named, fit_calibration
 from petechia.train.mine import cmb_scorer, proposals
 from petechia.train.model import build_detector, build_second_look
 from petechia.train.train import Phase, TrainSettings, run_phase
@@ -66,6 +66,7 @@ class Held:
 
     cubes: FloatArray  # (n, 2, s, s, s)
     peak: FloatArray  # (n,)
+    contrast: str
     hit: FloatArray  # (n,) 1 found, 0 false, NaN near an invisible lesion
     lesions: int
 
@@ -117,14 +118,15 @@ def _held(scan: ScanFile, dataset: Path, settings: DetectSettings, models: pipel
     truth = read_planted(dataset / "derivatives" / "truth" / scan.folder / f"{scan.name}_lesions.tsv")
     bleed = np.array([kind == "microbleed" for kind in truth.kind], dtype=bool)
     visible = truth.cnr[bleed] >= VISIBLE_CNR
+    contrast = contrast_named(scan.name)
     try:
         cubes, peak, centres = _candidates(scan, settings, models)
     except Refusal:
-        return Held(np.zeros((0, 2, 24, 24, 24)), np.zeros(0), np.zeros(0), int(visible.sum()))
+        return Held(np.zeros((0, 2, 24, 24, 24)), np.zeros(0), contrast, np.zeros(0), int(visible.sum()))
     cost = cost_by_distance(centres, truth.centre_ras_mm[bleed], MATCH_DISTANCE_MM)
     pairs = match(cost, peak, visible)
     hit = np.where(pairs.ignored, np.nan, (~pairs.false_positive).astype(float))
-    return Held(cubes, peak, hit, int(visible.sum()))
+    return Held(cubes, peak, contrast, hit, int(visible.sum()))
 
 
 def _candidates(
@@ -212,7 +214,11 @@ def scored(
         if network is not None and len(scan.peak):
             seen = network(torch.from_numpy(scan.cubes).float() * keep)
             second = torch.softmax(seen, 1)[:, 1].numpy().astype(float)
-        answers.append(ScoredScan(np.stack([scan.peak, second], -1).reshape(-1, 2), scan.hit, scan.lesions))
+        answers.append(
+            ScoredScan(
+                scan.contrast, np.stack([scan.peak, second], -1).reshape(-1, 2), scan.hit, scan.lesions
+            )
+        )
     return answers
 
 
@@ -220,9 +226,9 @@ def found_by_scan(scans: list[ScoredScan]) -> FloatArray:
     """Lesions found per scan (n,) at FP_ALLOWED, each half weighed by what the other half taught."""
     probability: list[FloatArray] = [np.zeros(0)] * len(scans)
     for half in (0, 1):
-        calibration = fit_calibration(scans[1 - half :: 2])
+        fitted = fit_calibration(scans[1 - half :: 2])
         for index in range(half, len(scans), 2):
-            probability[index] = calibrate(scans[index].scores, calibration)
+            probability[index] = calibrate(scans[index].scores, fitted.of(scans[index].contrast))
     every, hit = np.concatenate(probability), np.concatenate([scan.hit for scan in scans])
     order = np.argsort(-every)
     falses = np.cumsum(hit[order] == 0)

@@ -135,7 +135,7 @@ def read_scan(
         chi, told = _susceptibility(volume, brain, anatomy, scores) if models.second_look else (None, ())
         findings += told
         second = _second_look(candidates, prepared, chi, models.second_look)
-        candidates = weigh(candidates, second, Calibration(*models.card.calibration))
+        candidates = weigh(candidates, second, _calibration(models.card, volume.protocol.contrast))
     with clock.stage("measure"):
         places = learn_places(anatomy, brain, volume.sides_known)
         lesions = measure_all(
@@ -311,6 +311,13 @@ def _provenance(
         cpu_seconds=round(time.process_time() - clock.cpu_start, 2),
         phase_sha256=volume.phase.sha256 if volume and volume.phase else "",
     )
+
+
+def _calibration(card: Card, contrast: str | None) -> Calibration:
+    """The card's calibration on one contrast; that of SWI where the contrast is not known."""
+    slope, second_slope, intercept = card.calibration
+    shift = sum(value for name, value in card.shifts if name == contrast)
+    return Calibration(slope, second_slope, intercept + shift)
 
 
 def _point(card: Card, name: str) -> OperatingPoint:

@@ -37,6 +37,7 @@ class Card:
     second_look: NetworkFacts | None  # None: the detector's peak alone decides
     contrasts: tuple[str, ...]  # that the model was trained on: swi, gre, qsm
     calibration: tuple[float, float, float]  # slopes on the logits of peak and second look, intercept
+    shifts: tuple[tuple[str, float], ...]  # contrast, and what the intercept changes by on it
     points: tuple[tuple[str, float, float], ...]  # name, definite from, possible from
     count: tuple[float, float]  # spread of the logits within one scan, share of microbleeds missed
 
@@ -84,6 +85,9 @@ def load_card(name: str) -> Card:
                 float(content["calibration"]["slope"]),
                 float(content["calibration"]["second_slope"]),
                 float(content["calibration"]["intercept"]),
+            ),
+            shifts=tuple(
+                (key, float(value)) for key, value in content["calibration"].get("shifts", {}).items()
             ),
             points=tuple(
                 (key, float(value["definite"]), float(value["possible"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,13 @@ from petechia.lesions.count import CountModel, count_interval_90
 from petechia.lesions.find import Calibration, OperatingPoint, calibrate, logit
 from petechia.types import DetectSettings, FloatArray, Lesion, ScanFile
 
-BALANCED_FP = 1.5  # false positives per scan allowed at the balanced point, on the choosing scans
+BALANCED_FP = 0.6  # false positives per scan allowed at the balanced point, on the choosing scans
 SCREENING_FP = 4.0  # that a first look may cost
 POSSIBLE = 0.1  # listed from here on, below the definite threshold
 COVERAGE = 0.9  # of the count's interval
+SHIFTED = ("gre", "qsm")  # contrasts with an intercept of their own
+SLOPE_PENALTY = 1e-4
+SHIFT_PENALTY = 1e-4
 SPREADS = np.arange(0.0, 3.01, 0.1)  # of the candidates' logits, tried from narrow to wide
 
 
@@ -28,9 +31,22 @@ SPREADS = np.arange(0.0, 3.01, 0.1)  # of the candidates' logits, tried from nar
 class ScoredScan:
     """Every candidate of one choosing scan."""
 
+    contrast: str  # swi, gre, qsm
     scores: FloatArray  # (n, 2) detector's peak and second look, before calibration
     hit: FloatArray  # (n,) 1 found a visible lesion, 0 false, NaN near an invisible one
     lesions: int  # visible ones
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The calibration of SWI, and what the intercept changes by on the other contrasts."""
+
+    swi: Calibration
+    shifts: tuple[tuple[str, float], ...] = ()
+
+    def of(self, contrast: str) -> Calibration:
+        """The calibration of one contrast; that of SWI for an unknown one."""
+        return replace(self.swi, intercept=self.swi.intercept + dict(self.shifts).get(contrast, 0.0))
 
 
 def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
@@ -53,7 +69,7 @@ def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
             cost_by_distance(centres, truth.centre_ras_mm[bleed], MATCH_DISTANCE_MM), probability, visible
         )
         hit = np.where(pairs.ignored, np.nan, (~pairs.false_positive).astype(float))
-        scored.append(ScoredScan(scores, hit, int(visible.sum())))
+        scored.append(ScoredScan(contrast_named(scan.name), scores, hit, int(visible.sum())))
     return scored
 
 
@@ -64,28 +80,40 @@ def _lesions(scan: ScanFile, settings: DetectSettings, models: pipeline.Models) 
         return ()
 
 
-def fit_calibration(scored: list[ScoredScan]) -> Calibration:
-    """Slopes and intercept of the logistic fit (Platt 1999), with his smoothed targets."""
+def contrast_named(name: str) -> str:
+    """The contrast of a simulated scan, from its name."""
+    return next((contrast for contrast in SHIFTED if f"_acq-{contrast}_" in name), "swi")
+
+
+def fit_calibration(scored: list[ScoredScan]) -> Fitted:
+    """Slopes and intercepts of the logistic fit (Platt 1999), with his smoothed targets.
+
+    One intercept per contrast: the same score is a bleed less often in the blurred dots of thick slices.
+    """
     scores, hit = _pooled(scored)
+    contrast = np.concatenate([np.full(int((~np.isnan(scan.hit)).sum()), scan.contrast) for scan in scored])
+    present = tuple(each for each in SHIFTED if (contrast == each).any())
     hits, falses = float(hit.sum()), float((1 - hit).sum())
     target = np.where(hit > 0, (hits + 1) / (hits + 2), 1 / (falses + 2))
-    values = np.column_stack([logit(scores), np.ones(len(scores))])  # (n, 3)
+    others = [(contrast == each).astype(float) for each in present]
+    values = np.column_stack([logit(scores), np.ones(len(scores)), *others])  # (n, 3 + contrasts)
 
     def loss(line: FloatArray) -> float:
         value = values @ line
-        return float(np.mean(np.logaddexp(0.0, value) - target * value) + 1e-4 * (line[:2] ** 2).sum())
+        held = SLOPE_PENALTY * (line[:2] ** 2).sum() + SHIFT_PENALTY * (line[3:] ** 2).sum()
+        return float(np.mean(np.logaddexp(0.0, value) - target * value) + held)
 
-    best = optimize.minimize(
-        loss, np.array([0.5, 0.5, 0.0]), method="L-BFGS-B", bounds=[(0, 5), (0, 5), (-20, 20)]
-    )
-    first, second, intercept = (round(float(value), 4) for value in best.x)
-    return Calibration(first, second, intercept)
+    start = np.array([0.5, 0.5, 0.0, *[0.0] * len(present)])
+    bounds = [(0, 5), (0, 5), (-20, 20), *[(-5, 5)] * len(present)]
+    best = optimize.minimize(loss, start, method="L-BFGS-B", bounds=bounds)
+    first, second, intercept, *shifts = (round(float(value), 4) for value in best.x)
+    return Fitted(Calibration(first, second, intercept), tuple(zip(present, shifts, strict=True)))
 
 
-def choose_points(scored: list[ScoredScan], calibration: Calibration) -> dict[str, OperatingPoint]:
+def choose_points(scored: list[ScoredScan], fitted: Fitted) -> dict[str, OperatingPoint]:
     """The lowest thresholds within BALANCED_FP and SCREENING_FP, and from where candidates are listed."""
-    scores, hit = _pooled(scored)
-    calibrated = calibrate(scores, calibration)
+    _, hit = _pooled(scored)
+    calibrated = np.concatenate([_calibrated(scan, fitted)[~np.isnan(scan.hit)] for scan in scored])
     balanced = round(_lowest_within(BALANCED_FP * len(scored), calibrated, hit), 4)
     screening = round(_lowest_within(SCREENING_FP * len(scored), calibrated, hit), 4)
     return {
@@ -94,16 +122,14 @@ def choose_points(scored: list[ScoredScan], calibration: Calibration) -> dict[st
     }
 
 
-def choose_count(scored: list[ScoredScan], calibration: Calibration, point: OperatingPoint) -> CountModel:
+def choose_count(scored: list[ScoredScan], fitted: Fitted, point: OperatingPoint) -> CountModel:
     """The narrowest spread whose interval holds the number of visible lesions in COVERAGE of the scans."""
     listed = []
     for scan in scored:
-        calibrated = calibrate(scan.scores, calibration)
+        calibrated = _calibrated(scan, fitted)
         listed.append(calibrated[calibrated >= point.possible])
     expected = sum(float(each.sum()) for each in listed)
-    found = sum(
-        int(np.nansum(scan.hit[calibrate(scan.scores, calibration) >= point.possible])) for scan in scored
-    )
+    found = sum(int(np.nansum(scan.hit[_calibrated(scan, fitted) >= point.possible])) for scan in scored)
     missed = (sum(scan.lesions for scan in scored) - found) / max(expected, 1.0)
     for spread in SPREADS:
         model = CountModel(round(float(spread), 2), round(max(missed, 0.0), 3))
@@ -121,6 +147,10 @@ def coverage(
         low, high = count_interval_90(probability, int((probability >= point.definite).sum()), model)
         inside += low <= scan.lesions <= high
     return inside / len(scored)
+
+
+def _calibrated(scan: ScoredScan, fitted: Fitted) -> FloatArray:
+    return calibrate(scan.scores, fitted.of(scan.contrast))
 
 
 def _pooled(scored: list[ScoredScan]) -> tuple[FloatArray, FloatArray]:

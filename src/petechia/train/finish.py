@@ -60,12 +60,12 @@ def finish_model(trained: Trained, out: Path, choosing: Choosing, facts: dict[st
     if not (dataset / "participants.tsv").exists():
         write_dataset(dataset, _dataset_options(choosing), lambda _done, _total: None)
     scored = score_dataset(dataset, folder)
-    calibration = fit_calibration(scored)
-    points = choose_points(scored, calibration)
-    count = choose_count(scored, calibration, points["balanced"])
+    fitted = fit_calibration(scored)
+    points = choose_points(scored, fitted)
+    count = choose_count(scored, fitted, points["balanced"])
     card |= {
         "contrasts": list(choosing.contrasts),
-        "calibration": asdict(calibration),
+        "calibration": asdict(fitted.swi) | {"shifts": dict(fitted.shifts)},
         "operating_points": {name: asdict(point) for name, point in points.items()},
         "count": asdict(count),
         "chosen_on": {
@@ -100,7 +100,8 @@ def _export(trained: Trained, folder: Path) -> dict[str, object]:
         "version": __version__,
         "disclaimer": DISCLAIMER,
         "licence": "Apache-2.0",
-        "inputs": "one SWI or T2*-GRE magnitude volume, iron dark; or a QSM, turned so that iron is dark",
+        "inputs": "one SWI or T2*-GRE magnitude volume, iron dark, with its phase where there is one;"
+        " or a QSM, turned so that iron is dark",
         "networks": networks,
     }
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from petechia import pipeline
 from petechia.errors import EnvironmentFailure
+from petechia.lesions.find import Calibration
 from petechia.network import card as cards
 from petechia.network.runtime import Network, compile_network, score
 from petechia.types import Prepared
@@ -74,6 +76,17 @@ def test_a_card_of_another_kind_is_refused(model: Path, change: dict[str, object
     path = model / "card.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     assert _failure(model).code == "weights-version"
+
+
+def test_a_contrast_shifts_the_intercept_and_nothing_else(model: Path) -> None:
+    path = model / "card.json"
+    content = json.loads(path.read_text())
+    content["calibration"] = {"slope": 0.5, "second_slope": 0.25, "intercept": -1.0, "shifts": {"gre": -2.0}}
+    path.write_text(json.dumps(content))
+    card = cards.load_card(str(model))
+    assert pipeline._calibration(card, "gre") == Calibration(0.5, 0.25, -3.0)
+    for contrast in ("swi", "qsm", None):
+        assert pipeline._calibration(card, contrast) == Calibration(0.5, 0.25, -1.0)
 
 
 def test_a_model_nobody_has_is_refused_with_the_names_there_are() -> None:

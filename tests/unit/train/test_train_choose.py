@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from petechia.lesions.find import Calibration, OperatingPoint, calibrate
-from petechia.train.choose import ScoredScan, choose_count, choose_points, coverage, fit_calibration
+from petechia.train.choose import Fitted, ScoredScan, choose_count, choose_points, coverage, fit_calibration
 
 TRUE = Calibration(slope=0.3, second_slope=0.5, intercept=-1.0)
 
 
-def _scans(count: int, spread: float = 0.0, missed: float = 0.0, seed: int = 0) -> list[ScoredScan]:
-    """Scans of 0-20 candidates that are right as often as TRUE says, each scan off by its own shift."""
+def _scans(
+    count: int,
+    spread: float = 0.0,
+    missed: float = 0.0,
+    seed: int = 0,
+    contrast: str = "swi",
+    law: Calibration = TRUE,
+) -> list[ScoredScan]:
+    """Scans of 0-20 candidates that are right as often as the law says, each scan off by its own shift."""
     rng = np.random.default_rng(seed)
     scans = []
     for _ in range(count):
         raw = 1 / (1 + np.exp(-rng.normal(0.0, 4.0, (rng.integers(0, 20), 2))))
-        p = calibrate(raw, TRUE)
+        p = calibrate(raw, law)
         shift = rng.uniform(-spread, spread)
         hit = (rng.random(len(p)) < 1 / (1 + np.exp(-(np.log(p / (1 - p)) + shift)))).astype(float)
-        scans.append(ScoredScan(raw, hit, int(hit.sum()) + int(rng.poisson(missed))))
+        scans.append(ScoredScan(contrast, raw, hit, int(hit.sum()) + int(rng.poisson(missed))))
     return scans
 
 
 def test_the_calibration_finds_the_law_that_made_the_hits() -> None:
-    fitted = fit_calibration(_scans(800))
+    fitted = fit_calibration(_scans(800)).swi
     assert fitted.slope == pytest.approx(TRUE.slope, abs=0.05)
     assert fitted.second_slope == pytest.approx(TRUE.second_slope, abs=0.05)
     assert fitted.intercept == pytest.approx(TRUE.intercept, abs=0.12)
 
 
+def test_each_contrast_gets_the_intercept_that_its_own_law_has() -> None:
+    laws = {"swi": TRUE, "gre": replace(TRUE, intercept=-3.0), "qsm": replace(TRUE, intercept=0.5)}
+    scans = [scan for name, law in laws.items() for scan in _scans(500, contrast=name, law=law)]
+    fitted = fit_calibration(scans)
+    for name, law in laws.items():
+        assert fitted.of(name).intercept == pytest.approx(law.intercept, abs=0.15)
+        assert fitted.of(name).slope == fitted.swi.slope
+    assert fitted.of("unheard of") == fitted.swi
+
+
 def test_candidates_near_an_invisible_lesion_teach_nothing() -> None:
     scans = _scans(200)
     doubtful = [
-        ScoredScan(np.vstack([scan.scores, [[0.999, 0.999]]]), np.append(scan.hit, np.nan), scan.lesions)
+        ScoredScan(
+            "swi", np.vstack([scan.scores, [[0.999, 0.999]]]), np.append(scan.hit, np.nan), scan.lesions
+        )
         for scan in scans
     ]
     assert fit_calibration(doubtful) == fit_calibration(scans)
@@ -42,8 +63,8 @@ def test_candidates_near_an_invisible_lesion_teach_nothing() -> None:
 
 def test_thresholds_are_the_lowest_that_keep_to_the_false_positives_allowed() -> None:
     scans = _scans(100)
-    points = choose_points(scans, TRUE)
-    for name, allowed in (("balanced", 1.5), ("screening", 4.0)):
+    points = choose_points(scans, Fitted(TRUE))
+    for name, allowed in (("balanced", 0.6), ("screening", 4.0)):
         limit = points[name].definite
         p = [(calibrate(s.scores, TRUE), s.hit) for s in scans]
         at = sum(int(((q >= limit - 1e-4) & (hit == 0)).sum()) for q, hit in p) / len(scans)
@@ -54,8 +75,8 @@ def test_thresholds_are_the_lowest_that_keep_to_the_false_positives_allowed() ->
 
 def test_the_spread_grows_with_errors_that_scans_share_until_the_interval_holds() -> None:
     point = OperatingPoint(0.5, 0.02)
-    quiet = choose_count(_scans(300), TRUE, point)
-    loud = choose_count(_scans(300, spread=4.0), TRUE, point)
+    quiet = choose_count(_scans(300), Fitted(TRUE), point)
+    loud = choose_count(_scans(300, spread=4.0), Fitted(TRUE), point)
     assert quiet.logit_spread < loud.logit_spread
     fresh = _scans(300, spread=4.0, seed=1)
     listed = [p[p >= point.possible] for p in (calibrate(s.scores, TRUE) for s in fresh)]
@@ -63,6 +84,6 @@ def test_the_spread_grows_with_errors_that_scans_share_until_the_interval_holds(
 
 
 def test_missed_bleeds_are_counted_in() -> None:
-    model = choose_count(_scans(300, missed=1.0), TRUE, OperatingPoint(0.5, 0.02))
+    model = choose_count(_scans(300, missed=1.0), Fitted(TRUE), OperatingPoint(0.5, 0.02))
     found = np.mean([s.hit.sum() for s in _scans(300, missed=1.0)])
     assert model.missed_share == pytest.approx(1.0 / found, rel=0.25)
