@@ -3,6 +3,7 @@
     petechia simulate -o data -n 67 --seed 31 --world wide --contrast all --parts phase \
         --anatomy LABEL_MAPS --heads head_15 head_16
     petechia detect data -o readings
+    petechia detect data --qsm -o readings
     python bench/world.py readings data
 
 Strata come from the sidecars of the simulated scans. Brackets: 90 % bootstrap over heads with their scans.

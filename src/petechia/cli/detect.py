@@ -84,10 +84,10 @@ def detect(
         The scan shows iron bright: turn it before reading.
     qsm
         The scan is a susceptibility map (QSM), in ppm or ppb; needless where its name says so.
-        Only for a model that learned from QSM; the default has not.
+        Of a BIDS dataset its QSMs are read, and nothing else.
     phase
-        The phase image of the one scan given: it tells calcium from iron, to a model with a second
-        look (the default has none). Radians or a scanner's own units, of any vendor. In a BIDS
+        The phase image of the one scan given: it helps to tell calcium from iron. Radians or a
+        scanner's own units, of any vendor. In a BIDS
         dataset the part-phase image is found by itself.
     ignore_phase
         Read the image alone, though a BIDS dataset holds its phase.
@@ -127,7 +127,7 @@ def detect(
             "no-input", _WHERE, found="no INPUT", need="at least one", remedy="See petechia detect --help."
         )
     check_root(out, inputs)
-    scans, refusals = _found(inputs, participant_label, series)
+    scans, refusals = _found(inputs, participant_label, series, qsm)
     if phase is not None:
         scans = (_with_phase(scans, phase),)
     for refusal in refusals:
@@ -213,7 +213,7 @@ def _from_zero(volume: int | None) -> int | None:
 
 
 def _found(
-    inputs: tuple[Path, ...], labels: tuple[str, ...], series: str | None
+    inputs: tuple[Path, ...], labels: tuple[str, ...], series: str | None, maps: bool
 ) -> tuple[tuple[ScanFile, ...], tuple[Refusal, ...]]:
     """The scans of all inputs, and the inputs refused as a whole. Nothing to read is never a success."""
     from petechia import batch
@@ -222,7 +222,7 @@ def _found(
     refusals: list[Refusal] = []
     for given in inputs:
         try:
-            scans += batch.find_scans(given, labels, series)
+            scans += batch.find_scans(given, labels, series, maps)
         except Refusal as refusal:
             refusals.append(refusal)
     if scans:

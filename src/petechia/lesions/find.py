@@ -14,7 +14,7 @@ CANDIDATE_FLOOR = 0.05  # a place is looked at again where the detector gives mi
 SPLIT_DISTANCE_MM = 2.5  # two peaks of one island further apart than this are looked at one by one
 SAME_LESION_MM = 5.0  # centres closer than this are one lesion, the rule by which figures are counted
 HALO_MM = 3.0  # so is a centre this close to a stronger candidate's outline: blooming breaks into pieces
-CLIP = 1e-6  # of a score before its logit: float32 knows no more
+CLIP = 3e-4  # of a score before its logit: 16 bits know no more near one
 MIMIC_PEAK = 0.5  # a calcification is listed where the network is at least this sure
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)  # 26-connected: a diagonal touch is one lesion
 

@@ -8,7 +8,8 @@ and session:
   read      *_T2starw, *_swi, *_GRE, *_MEGRE
   not read  part-phase, part-real, part-imag; minimum-intensity projections and maps (minIP, R2starmap, ...);
             part-mag where an SWI of the same subject, session and run is there;
-            *_Chimap (QSM) where anything else of the same subject and session can be read
+            *_Chimap (QSM) where anything else of the same subject and session can be read;
+            with `maps` it is the other way round: they alone are read
   echoes    of one acquisition, one is read: its echo time nearest to 20-25 ms, where sidecars tell; else
             the last
   phase     part-phase of the same entities comes along with the image that is read
@@ -36,17 +37,18 @@ _AFTER_MOD = ("echo", "flip", "inv", "mt", "part", "proc", "hemi", "space", "spl
 
 
 def find_scans(
-    input: Path, participants: tuple[str, ...] = (), series: str | None = None
+    input: Path, participants: tuple[str, ...] = (), series: str | None = None, maps: bool = False
 ) -> tuple[ScanFile, ...]:
     """The scans of one input, in order of their path.
 
     participants: labels with or without "sub-", for a BIDS dataset; empty means all.
     series: which series of a DICOM study, by its label, number or UID; None: by the rules.
+    maps: of a BIDS dataset, its QSMs and nothing else.
     Raises UsageError: no-input, no-scan, no-participant, no-series, bad-id, name-collision; Refusal where
     DICOM cannot be listed (scan.dicom.find); EnvironmentFailure: unreadable-folder.
     """
     try:
-        scans = _scans_of(input, participants, series)
+        scans = _scans_of(input, participants, series, maps)
     except OSError as error:
         raise EnvironmentFailure(
             "unreadable-folder",
@@ -64,10 +66,12 @@ def find_scans(
     return scans
 
 
-def _scans_of(input: Path, participants: tuple[str, ...], series: str | None) -> tuple[ScanFile, ...]:
+def _scans_of(
+    input: Path, participants: tuple[str, ...], series: str | None, maps: bool
+) -> tuple[ScanFile, ...]:
     if input.is_dir():
         if (input / "dataset_description.json").exists():
-            scans = _bids_scans(input, participants)
+            scans = _bids_scans(input, participants, maps)
         else:
             scans = tuple(_plain(path) for path in _listing(input) if _is_nifti_name(path))
             scans = scans or _dicom_scans(input, series)
@@ -154,7 +158,7 @@ def _nothing(folder: Path) -> UsageError:
 # -- BIDS --------------------------------------------------------------------------------------------------
 
 
-def _bids_scans(root: Path, participants: tuple[str, ...]) -> tuple[ScanFile, ...]:
+def _bids_scans(root: Path, participants: tuple[str, ...], maps: bool) -> tuple[ScanFile, ...]:
     subjects = [path for path in _listing(root) if path.name.startswith("sub-") and path.is_dir()]
     if participants:
         wanted = {label if label.startswith("sub-") else f"sub-{label}" for label in participants}
@@ -179,7 +183,7 @@ def _bids_scans(root: Path, participants: tuple[str, ...]) -> tuple[ScanFile, ..
                 for path in _listing(parent / folder)
                 if _is_nifti_name(path)
             ]
-            scans += _choose(images, root)
+            scans += _choose(images, root, maps)
     return tuple(scans)
 
 
@@ -189,9 +193,9 @@ def _entities(path: Path) -> tuple[dict[str, str], str]:
     return dict((*pair.split("-", 1), "")[:2] for pair in pairs), suffix  # type: ignore[misc]
 
 
-def _choose(images: list[Path], root: Path) -> list[ScanFile]:
+def _choose(images: list[Path], root: Path, maps: bool) -> list[ScanFile]:
     """The images to read among those of one subject and session."""
-    kept = [path for path in images if _is_candidate(path, _SUFFIXES)]
+    kept = [] if maps else [path for path in images if _is_candidate(path, _SUFFIXES)]
     kept = kept or [path for path in images if _is_candidate(path, (_MAP_SUFFIX,))]
     runs_with_swi = {_entities(path)[0].get("run") for path in kept if _is_swi(path)}
     kept = [

@@ -21,7 +21,7 @@ GUARD_VOXELS = 5  # 4 mm around every planted microbleed: its own halo is not a 
 
 
 NEAR_VOXELS = 2  # a peak this close to a planted microbleed found it
-PROPOSE_FROM = 0.03  # microbleed probability at which a place gets a second look
+PROPOSE_FROM = 0.02  # microbleed probability at which a place gets a second look
 
 
 def cmb_scorer(network: UNet, device: torch.device) -> Callable[[Example], FloatArray]:

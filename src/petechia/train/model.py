@@ -132,7 +132,7 @@ def build_detector() -> UNet:
 
 def build_second_look() -> SecondLook:
     """The detector's classes, for one candidate at 0.8 mm: image and local susceptibility."""
-    return SecondLook(inputs=CHANNELS, classes=7, widths=(12, 32, 64), leak=0.05)
+    return SecondLook(inputs=CHANNELS, classes=7, widths=(16, 40, 80), leak=0.05)
 
 
 def build_anatomy() -> UNet:

@@ -22,7 +22,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """Replaces the path and the batch; lists what the batch was asked for."""
     seen: list[Call] = []
 
-    def find_scans(given: Path, labels: tuple[str, ...], series: str | None) -> tuple[ScanFile, ...]:
+    def find_scans(
+        given: Path, labels: tuple[str, ...], series: str | None, maps: bool
+    ) -> tuple[ScanFile, ...]:
         if given.name == "dicom":
             raise Refusal(
                 "broken-file", given, found="DICOM cut short", need="whole files", remedy="Send it again."

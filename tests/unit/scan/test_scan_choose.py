@@ -218,6 +218,20 @@ def test_a_susceptibility_map_is_read_where_nothing_else_can_be(tmp_path: Path) 
     assert [scan.path.name for scan in find_scans(root)] == ["sub-01_Chimap.nii.gz", "sub-02_T2starw.nii.gz"]
 
 
+def test_asked_for_maps_a_dataset_gives_them_and_nothing_else(tmp_path: Path) -> None:
+    root = dataset(
+        tmp_path,
+        *SIMULATED,
+        "sub-02/anat/sub-02_T2starw.nii.gz",
+        "sub-03/anat/sub-03_acq-qsm_Chimap.nii.gz",
+        "sub-03/anat/sub-03_acq-swi_T2starw.nii.gz",
+    )
+    found = [scan.path.name for scan in find_scans(root, maps=True)]
+    assert found == ["sub-01_Chimap.nii.gz", "sub-03_acq-qsm_Chimap.nii.gz"]
+    (alone,) = find_scans(root, ("03",), maps=True)
+    assert alone.name == "sub-03_acq-qsm"
+
+
 def test_bids_magnitude_counts_where_there_is_no_swi(tmp_path: Path) -> None:
     root = dataset(
         tmp_path,
