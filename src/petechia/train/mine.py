@@ -35,7 +35,8 @@ def cmb_scorer(network: UNet, device: torch.device) -> Callable[[Example], Float
 
     def score(example: Example) -> FloatArray:
         answer = compiled.run(example.image.astype(np.float32)[None, None])  # (1, class, i, j, k)
-        cmb: FloatArray = answer[0, LABELS.index("cmb")].copy()
+        # The exported network answers in 16 bits, which scipy.ndimage does not take.
+        cmb: FloatArray = answer[0, LABELS.index("cmb")].astype(np.float32)
         return cmb
 
     return score

@@ -9,7 +9,7 @@ from petechia.prepared.patches import CHANNELS
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.train import data
 from petechia.train.data import JITTER_VOXELS, Example
-from petechia.train.mine import _by_torch, cmb_scorer, proposals
+from petechia.train.mine import _by_torch, cmb_scorer, false_alarms, proposals
 from petechia.train.model import build_detector, build_second_look, start_from
 
 CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
@@ -79,4 +79,6 @@ def test_the_fast_way_to_score_an_example_agrees_with_torch() -> None:
     example = Example("e", image, np.zeros(image.shape, np.uint8), image, np.zeros(image.shape, np.uint8))
     fast = cmb_scorer(network, torch.device("cpu"))(example)
     assert fast.shape == image.shape
+    assert fast.dtype == np.float32  # scipy.ndimage, which looks for peaks in it next, takes no 16 bits
+    assert len(false_alarms(np.maximum(fast, 0.6), example)) > 0
     assert np.abs(fast - _by_torch(network, example, torch.device("cpu"))).max() < 5e-3  # 16-bit weights
