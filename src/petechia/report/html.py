@@ -235,6 +235,7 @@ def _provenance(reading: Reading) -> tuple[Row, ...]:
         Row("Model", made.model),
         Row("Weights SHA-256", made.weights_sha256),
         Row("Input SHA-256", made.input_sha256),
+        *((Row("Phase SHA-256", made.phase_sha256),) if made.phase_sha256 else ()),
         Row("Settings", settings or MISSING),
         Row("Started (UTC)", made.started_utc),
         Row("Seconds by stage", stages or MISSING),

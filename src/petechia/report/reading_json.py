@@ -48,6 +48,7 @@ def reading_bytes(reading: Reading, names: Names) -> bytes:
             "weights_sha256": reading.provenance.weights_sha256,
         },
         "input_sha256": reading.provenance.input_sha256,
+        "phase_sha256": reading.provenance.phase_sha256 or None,
         "settings": dict(sorted(reading.provenance.settings.items())),
         "times": {
             "started_utc": reading.provenance.started_utc,
