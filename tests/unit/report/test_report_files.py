@@ -284,6 +284,7 @@ def test_reading_json_is_complete_and_stable():
         "model",
         "input_sha256",
         "phase_sha256",
+        "echoes",
         "settings",
         "times",
         "files",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,14 +42,20 @@ def read_dicom(scan: ScanFile) -> Series:
     return _with(series, phase, notes)
 
 
-def read_echoes(scan: ScanFile) -> tuple[Series, ...]:
-    """The other echoes of the scan, by rising echo time, each with its phase if there is one."""
-    echoes = []
+def read_echoes(scan: ScanFile, phases: bool = True) -> Iterator[tuple[Series | None, tuple[Finding, ...]]]:
+    """The other echoes of the scan one by one, by rising echo time, each with its phase if there is one.
+
+    phases: read them too. An echo that cannot be read is None, with a warning that says why.
+    """
     for echo in () if scan.dicom is None else scan.dicom.echoes:
-        series, ordered = _read(echo, scan)
-        phase = None if echo.phase is None else _phase_of(echo.phase, scan, ordered)[0]
-        echoes.append(_with(series, phase, ()))
-    return tuple(echoes)
+        try:
+            series, ordered = _read(echo, scan)
+        except Refusal as refusal:
+            text = f"found another echo that cannot be read ({refusal.code}); need all. It was left out."
+            yield None, (Finding("echo-left-out", Outcome.WARN, text),)
+            continue
+        phase = _phase_of(echo.phase, scan, ordered)[0] if phases and echo.phase else None
+        yield _with(series, phase, ()), ()
 
 
 def source_headers(dicom: DicomSeries) -> tuple[Dataset, ...]:
