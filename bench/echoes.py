@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -36,6 +35,8 @@ PROTOCOLS_MS = {
 }
 VISIBLE_CNR = 3.0
 REACH_MM = 5.0
+Told = dict[tuple[str, str], list[float]]
+Found = dict[tuple[str, str], list[tuple[int, int, int]]]
 
 
 def one(echoes: FloatArray, times_s: list[float]) -> FloatArray:
@@ -43,12 +44,12 @@ def one(echoes: FloatArray, times_s: list[float]) -> FloatArray:
     return echoes[nearest_to_best(times_s)]
 
 
-def mean(echoes: FloatArray, times_s: list[float]) -> FloatArray:
+def mean(echoes: FloatArray, _times_s: list[float]) -> FloatArray:
     """The plain average."""
     return echoes.mean(0)
 
 
-def squares(echoes: FloatArray, times_s: list[float]) -> FloatArray:
+def squares(echoes: FloatArray, _times_s: list[float]) -> FloatArray:
     """Root of the sum of squares."""
     return np.sqrt((echoes**2).sum(0))
 
@@ -77,35 +78,32 @@ def main() -> None:
         from petechia.pipeline import load_models
 
         models = load_models(DetectSettings(), threads=1)
-    for words, times_ms in PROTOCOLS_MS.items():
-        times = [each / 1000 for each in times_ms]
-        told: dict[str, list[tuple[float, ...]]] = {way: [] for way in WAYS}
-        found: dict[str, list[tuple[int, int, int]]] = {way: [] for way in WAYS}
-        for seed in range(wanted.seed, wanted.seed + wanted.heads):
-            options = HeadOptions(plant=PlantOptions(microbleeds=12, lesion_free_fraction=0.0))
-            head = build_head(procedural_head(seed), options, seed, torch.device("cpu"))
+    told: Told = {(words, way): [] for words in PROTOCOLS_MS for way in WAYS}
+    found: Found = {each: [] for each in told}
+    for seed in range(wanted.seed, wanted.seed + wanted.heads):
+        options = HeadOptions(plant=PlantOptions(microbleeds=15, lesion_free_fraction=0.0))
+        head = build_head(procedural_head(seed), options, seed, torch.device("cpu"))
+        for words, times_ms in PROTOCOLS_MS.items():
+            times = [each / 1000 for each in times_ms]
             protocol = ScanProtocol("gre", "3d", 3.0, tuple(times), (0.8, 0.8, 1.6), snr=25.0)
             echoes = acquire(head, ScanPlan(protocol), seed)
             affine = echoes.block_to_ras @ echoes.voxel_to_block
             images = echoes.images.abs().numpy()  # (echo, i, j, k)
             planted = [each for each in head.planted if each.kind == "microbleed"]
-            centres = [
-                (echoes.block_to_ras @ [*each.body.centre_mm, 1.0])[:3] for each in planted
-            ]  # RAS+ mm
+            centres = [(echoes.block_to_ras @ [*each.body.centre_mm, 1.0])[:3] for each in planted]  # RAS+ mm
             for way, combine in WAYS.items():
                 image = combine(images, times).astype(np.float32)
-                cnr = [
+                told[words, way] += [
                     contrast_to_noise(image, affine, centre, each.radius_mm)
                     for each, centre in zip(planted, centres, strict=True)
                 ]
-                told[way].append(tuple(cnr))
                 if models is not None:
-                    found[way].append(detected(image, affine, np.array(centres), np.array(cnr), models))
-        show(words, told, found)
+                    found[words, way].append(detected(image, affine, np.array(centres), models))
+        show(told, found)
 
 
 def detected(
-    image: FloatArray, affine: FloatArray, centres: FloatArray, cnr: FloatArray, models: object
+    image: FloatArray, affine: FloatArray, centres: FloatArray, models: object
 ) -> tuple[int, int, int]:
     """(found, false findings, microbleeds) of one image by the default model; all planted ones count."""
     from petechia.pipeline import read_scan
@@ -126,22 +124,21 @@ def detected(
     return int(matched.found.sum()), int(matched.false_positive.sum()), len(centres)
 
 
-def show(
-    words: str, told: dict[str, list[tuple[float, ...]]], found: dict[str, list[tuple[int, int, int]]]
-) -> None:
-    """One protocol's rows."""
-    print(f"{words} (simulated)")
-    alone = np.concatenate([np.array(each) for each in told["one echo"]])
-    for way, scans in told.items():
-        cnr = np.concatenate([np.array(each) for each in scans])
-        line = (
-            f"  {way:10s} CNR median {np.median(cnr):5.1f}, x {np.median(cnr / alone):.2f} of the one echo, "
-            f"{int((cnr >= VISIBLE_CNR).sum())} of {cnr.size} visible"
-        )
-        if found[way]:
-            hits, false, planted = np.sum(found[way], axis=0)
-            line += f"; found {hits} of {planted}, {false / len(found[way]):.1f} false a scan"
-        print(line, flush=True)
+def show(told: Told, found: Found) -> None:
+    """All rows so far."""
+    for words in PROTOCOLS_MS:
+        print(f"{words} (simulated)")
+        alone = np.array(told[words, "one echo"])
+        for way in WAYS:
+            cnr = np.array(told[words, way])
+            line = (
+                f"  {way:10s} CNR median {np.median(cnr):5.1f}, x {np.median(cnr / alone):.2f} of the "
+                f"one echo, {int((cnr >= VISIBLE_CNR).sum())} of {cnr.size} visible"
+            )
+            if found[words, way]:
+                hits, false, planted = np.sum(found[words, way], axis=0)
+                line += f"; found {hits} of {planted}, {false / len(found[words, way]):.1f} false a scan"
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

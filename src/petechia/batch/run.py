@@ -143,7 +143,7 @@ def _one(
 
 
 def _digests(scan: ScanFile) -> tuple[str, tuple[str, ...]]:
-    """SHA-256 of the scan, and of its phase and other echoes, as they lie on disk: DICOM's first holds all."""
+    """SHA-256 of the scan, of its phase and other echoes, as they lie on disk; DICOM's first holds all."""
     if scan.dicom is not None:
         return dicom_sha256(scan.dicom), ()
     beside = [scan.phase, *(path for pair in scan.echoes for path in pair)]

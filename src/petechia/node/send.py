@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from petechia.node.calling import Tls, Us, associated
 from petechia.node.peers import Destination
 
 Acknowledged = Callable[[str], None]
@@ -23,26 +24,20 @@ def pause_s(tries: int) -> float:
     return min(FIRST_PAUSE_S * 2.0 ** min(tries - 1, 20), LONGEST_PAUSE_S)
 
 
-def deliver(files: Sequence[Path], destination: Destination, aet: str, acknowledged: Acknowledged) -> str:
+def deliver(files: Sequence[Path], destination: Destination, us: Us, acknowledged: Acknowledged) -> str:
     """Send `files`, calling `acknowledged(name)` for each that the destination has taken.
 
     Returns "" when all were taken, else why the first that was not was not: `unreachable`,
     `association-refused`, `no-context`, `no-answer`, `status-a700`, `http-503`, `stow-0110`, ...
     """
     if destination.url:
-        return _stow(files, destination.url, acknowledged)
-    return _store(files, destination, aet, acknowledged)
+        return _stow(files, destination.url, us.tls, acknowledged)
+    return _store(files, destination, us, acknowledged)
 
 
-def _store(files: Sequence[Path], destination: Destination, aet: str, acknowledged: Acknowledged) -> str:
-    from pynetdicom import AE
-
-    entity = AE(aet)
-    entity.connection_timeout = _CONNECT_S
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _ANSWER_S
-    for sop_class, syntax in sorted({_kind(path) for path in files}):
-        entity.add_requested_context(sop_class, syntax)
-    assoc = entity.associate(destination.host, destination.port, ae_title=destination.aet)
+def _store(files: Sequence[Path], destination: Destination, us: Us, acknowledged: Acknowledged) -> str:
+    peer = (destination.aet, destination.host, destination.port)
+    assoc = associated(us, peer, sorted({_kind(path) for path in files}), _ANSWER_S)
     if not assoc.is_established:
         return "association-refused" if assoc.is_rejected else "unreachable"
     first = ""
@@ -80,13 +75,15 @@ def _kind(path: Path) -> tuple[str, str]:
     return str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
 
 
-def _stow(files: Sequence[Path], url: str, acknowledged: Acknowledged) -> str:
+def _stow(files: Sequence[Path], url: str, tls: Tls | None, acknowledged: Acknowledged) -> str:
     import requests
     from dicomweb_client.api import DICOMwebClient
     from pydicom.filereader import dcmread
 
     first = ""
     with requests.Session() as session:
+        if tls is not None:
+            session.verify, session.cert = str(tls.trusted), (str(tls.certificate), str(tls.key))
         session.request = _hurried(session.request)  # type: ignore[method-assign]
         client = DICOMwebClient(url, session=session)
         for path in files:

@@ -53,9 +53,9 @@ class _Average:
 def bring_together(series: Series, others: Iterable[Attempt]) -> Series:
     """The weighted average of `series` and its other echoes where it is a gradient echo with several.
 
-    Anything else comes back as it is, and `others` is then not asked for. An echo without its time, on another
-    grid or unreadable is left out with a warning. Where `series` has no phase, it gets that of the echo
-    nearest to 20-25 ms which has one.
+    Anything else comes back as it is, and `others` is then not asked for. An echo without its time, on
+    another grid or unreadable is left out with a warning. Where `series` has no phase, it gets that of the
+    echo nearest to 20-25 ms which has one.
     """
     slope, intercept = _scaling(series)
     if series.protocol.contrast != "gre" or series.protocol.echo_time_s is None:
@@ -119,9 +119,10 @@ def _combined(series: Series, average: _Average) -> Series:
     given = [share * level for share, level in zip(shares, average.levels, strict=True)]
     mean_s = sum(time * part for time, part in zip(times, given, strict=True)) / sum(given)
     phase, which = _phase(series, average)
+    shown = ", ".join(f"{each.weight:.2f}" for each in told)
     text = (
-        f"found {len(told)} echoes of one acquisition ({_ms(each.echo_time_s for each in told)} ms); need one "
-        f"image. They were averaged with weights {', '.join(f'{each.weight:.2f}' for each in told)}{which}."
+        f"found {len(told)} echoes of one acquisition ({_ms(each.echo_time_s for each in told)} ms); need "
+        f"one image. They were averaged with weights {shown}{which}."
     )
     return replace(
         series,
@@ -155,11 +156,11 @@ def _same_grid(one: Series, other: Series) -> bool:
     if one.stored.shape != other.stored.shape or one.unit_mm != other.unit_mm:
         return False
     for first, second in ((one.sform, other.sform), (one.qform, other.qform)):
-        if (first is None) != (second is None):
-            return False
-        if first is not None and second is not None:
-            if not np.allclose(first, second, atol=limits.XFORM_SHIFT_MM, equal_nan=True):
+        if first is None or second is None:
+            if first is not second:
                 return False
+        elif not np.allclose(first, second, atol=limits.XFORM_SHIFT_MM, equal_nan=True):
+            return False
     return bool(np.allclose(one.pixdim, other.pixdim, rtol=1e-3))
 
 
@@ -180,7 +181,9 @@ def _values(series: Series) -> FloatArray:
 
 
 def _left_out(found: str) -> Finding:
-    return Finding("echo-left-out", Outcome.WARN, f"found {found}; need the same as the others. It was left out.")
+    return Finding(
+        "echo-left-out", Outcome.WARN, f"found {found}; need the same as the others. It was left out."
+    )
 
 
 def _ms(times_s: Iterable[float]) -> str:

@@ -205,6 +205,8 @@ def test_the_real_dual_echo_scan(given: str) -> None:
     images = [each.stored * each.slope + each.intercept for each in (early, late)]
     inside = images[1] > 0.3 * np.percentile(images[1][::2, ::2, ::2], 99)
     product = [time * np.median(image[inside]) for time, image in zip(times, images, strict=True)]
-    assert np.allclose(series.stored, sum(w * i for w, i in zip(product, images, strict=True)) / sum(product), rtol=1e-4)
+    assert np.allclose(
+        series.stored, sum(w * i for w, i in zip(product, images, strict=True)) / sum(product), rtol=1e-4
+    )
     assert series.phase is late.phase
     assert times[0] < (series.protocol.echo_time_s or 0) < times[1]

@@ -57,7 +57,11 @@ def root_of(reading: Reading, headers: Sequence[Dataset]) -> Root:
     statement = {
         **way,
         "instances": sorted(str(header.SOPInstanceUID) for header in headers),
-        "input": [provenance.input_sha256, provenance.phase_sha256, *(each.sha256 for each in provenance.echoes)],
+        "input": [
+            provenance.input_sha256,
+            provenance.phase_sha256,
+            *(each.sha256 for each in provenance.echoes),
+        ],
         "status": reading.status.value,
         "findings": [[each.code, each.outcome.value, each.text] for each in reading.findings],
         "count": [reading.count, reading.count_interval_90],
