@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -193,8 +193,8 @@ def call(
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = 20
     entity.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
     entity.add_requested_context(Verification)
-    safe = None if tls is None else (tls, "127.0.0.1")
-    association = entity.associate("127.0.0.1", port, ae_title=called, tls_args=safe)
+    tls_args = None if tls is None else (tls, "127.0.0.1")
+    association = entity.associate("127.0.0.1", port, ae_title=called, tls_args=tls_args)
     try:
         yield association
     finally:
@@ -210,6 +210,20 @@ def send(port: int, datasets: Sequence[Dataset], aet: str = "SCANNER") -> list[i
         assert association.is_established
         answers = [association.send_c_store(ds) for ds in datasets]
     return [int(answer.Status) if answer else -1 for answer in answers]
+
+
+def send_until_taken(port: int, study: Study, count: int) -> None:
+    """As an archive's queue does it: all again until an association ends well."""
+    while True:
+        with suppress(RuntimeError, ValueError, OSError):
+            connected(port).close()  # pynetdicom leaves its socket open where nobody listens
+            with call(port) as association:
+                if association.is_established:
+                    answers = [association.send_c_store(ds) for ds in study.instances(count)]
+                    if all(answer and answer.Status == 0 for answer in answers):
+                        association.release()
+                        return
+        time.sleep(0.2)
 
 
 def echo(port: int, aet: str = "SCANNER") -> bool:

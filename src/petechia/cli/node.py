@@ -159,7 +159,7 @@ def _check_numbers(port: int, times: tuple[float, ...]) -> None:
         )  # fmt: skip
 
 
-def _destinations(send_to: tuple[str, ...], commit_s: float, safe: bool) -> tuple[Destination, ...]:
+def _destinations(send_to: tuple[str, ...], commit_s: float, by_tls: bool) -> tuple[Destination, ...]:
     """Where results go. commit_s: 0 where no promise is asked for. Raises UsageError."""
     from petechia.node.peers import parse_destination
 
@@ -170,7 +170,7 @@ def _destinations(send_to: tuple[str, ...], commit_s: float, safe: bool) -> tupl
             remedy="Example: --send-to PACS@10.1.2.3:104.",
         )  # fmt: skip
     for each in found:
-        if safe and each.url.startswith("http:"):
+        if by_tls and each.url.startswith("http:"):
             raise UsageError(
                 "bad-peer", _WHERE, found=f"{each} beside --tls-cert", need="https",
                 remedy="With TLS nothing goes in the clear: give https://, or AET@host:port.",

@@ -117,11 +117,11 @@ def _accept(lobby: Lobby) -> Visitor | None:
     if lobby.tls is None:
         return Visitor(sock, (address[0], address[1]), deadline)
     try:
-        safe = lobby.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        shielded = lobby.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
     except OSError:  # it hung up, or sent something and hung up
         _close(sock)
         return None
-    return Visitor(safe, (address[0], address[1]), deadline, shaken=False)
+    return Visitor(shielded, (address[0], address[1]), deadline, shaken=False)
 
 
 def _listen(lobby: Lobby, visitor: Visitor) -> tuple[str, bytes]:

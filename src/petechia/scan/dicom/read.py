@@ -61,21 +61,13 @@ def read_echoes(scan: ScanFile, phases: bool = True) -> Iterator[tuple[Series | 
 def source_headers(dicom: DicomSeries) -> tuple[Dataset, ...]:
     """Whole headers of the source images without pixels, in slice order; one for a multi-frame object.
 
-    () where a header cannot be read, or where they name two patients or studies: nothing may be filed under
-    either of them then.
+    () where a header cannot be read. Whether all are of one patient and study is for those to ask who file
+    something under them.
     """
     try:
-        headers = tuple(read_dataset(path) for path in dicom.files)
+        return tuple(read_dataset(path) for path in dicom.files)
     except Refusal:
         return ()
-    owners = {
-        tuple(
-            str(each.get(tag, ""))
-            for tag in ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID")
-        )
-        for each in headers
-    }
-    return headers if len(owners) == 1 else ()
 
 
 def refusal_of(finding: Finding, path: Path) -> Refusal:
