@@ -19,7 +19,7 @@ import torch
 
 from petechia.evaluate.match import cost_by_distance, match
 from petechia.lesions.contrast import contrast_to_noise
-from petechia.scan.echoes import nearest_to_best, weights
+from petechia.scan.echoes import nearest_to_best
 from petechia.simulate.acquire import acquire
 from petechia.simulate.head import HeadOptions, build_head
 from petechia.simulate.phantom import procedural_head
@@ -49,20 +49,20 @@ def mean(echoes: FloatArray, _times_s: list[float]) -> FloatArray:
     return echoes.mean(0)
 
 
-def squares(echoes: FloatArray, _times_s: list[float]) -> FloatArray:
-    """Root of the sum of squares."""
-    return np.sqrt((echoes**2).sum(0))
-
-
 def weighted(echoes: FloatArray, times_s: list[float]) -> FloatArray:
-    """What petechia reads."""
+    """Weights TE x S with S the median of tissue, the same for all voxels."""
     tissue = echoes[0] > 0.3 * np.percentile(echoes[0], 99)
-    levels = [float(np.median(each[tissue])) for each in echoes]
-    return np.tensordot(np.array(weights(times_s, levels), np.float32), echoes, 1)
+    weights = np.array([t * np.median(each[tissue]) for t, each in zip(times_s, echoes, strict=True)])
+    return np.tensordot((weights / weights.sum()).astype(np.float32), echoes, 1)
+
+
+def squares(echoes: FloatArray, _times_s: list[float]) -> FloatArray:
+    """Root of the mean square."""
+    return np.sqrt((echoes**2).mean(0))
 
 
 WAYS: dict[str, Callable[[FloatArray, list[float]], FloatArray]] = {
-    "one echo": one, "mean": mean, "squares": squares, "weighted": weighted,
+    "one echo": one, "mean": mean, "weighted": weighted, "squares": squares,
 }  # fmt: skip
 
 

@@ -81,16 +81,15 @@ class Protocol:
 
     contrast: str | None = None  # "swi", "gre", "qsm", or None
     field_strength_t: float | None = None
-    echo_time_s: float | None = None  # of an average of echoes: their mean, weighted by what each puts in
+    echo_time_s: float | None = None  # of several echoes brought together: see scan.echoes
     manufacturer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Echo:
-    """One of several echoes that were averaged into the image that is read."""
+    """One of several echoes that were brought together into the image that is read."""
 
     echo_time_s: float
-    weight: float  # its share of the average; all shares sum to one
     sha256: str  # of its file, or of its DICOM files as in Series.sha256
 
 
@@ -190,7 +189,7 @@ class Series:
     phase: Series | None = None  # of the same acquisition, as stored, in scanner units
     stored_range: tuple[float, float] | None = None  # stored numbers its header allows (BitsStored)
     value_unit: str = ""  # RescaleType as written: "mrad", "US", "normalized"; "" where not given
-    echoes: tuple[Echo, ...] = ()  # of which it is the average, by rising time; () where it is one
+    echoes: tuple[Echo, ...] = ()  # of which it is made, by rising time; () where it is one alone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -269,7 +268,7 @@ class Provenance:
     seconds: dict[str, float]  # wall seconds per stage
     cpu_seconds: float
     phase_sha256: str = ""  # of the phase image that was read beside the scan; "" for none
-    echoes: tuple[Echo, ...] = ()  # that were averaged, by rising echo time; () where one was read
+    echoes: tuple[Echo, ...] = ()  # that were brought together, by rising time; () where one was read
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+import threading
 import time
 import warnings
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,9 @@ from node.node_peers import (
     wait_for,
 )
 from petechia.errors import UsageError
-from petechia.node.calling import load_tls
+from petechia.node.calling import Us, load_tls
+from petechia.node.peers import parse_destination
+from petechia.node.send import deliver
 
 pytestmark = needs_openssl
 
@@ -129,6 +133,45 @@ def test_nothing_is_sent_to_an_archive_that_cannot_show_who_it_is(
         wait_for(lambda: node.status().unsent == 1 and node.study().sending[0].tries)
         assert node.study().sending[0].code in {"unreachable", "no-answer"}
     assert pacs.got == []
+
+
+class _Busy(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_error(503)
+
+    def log_message(self, *_words: object) -> None:
+        pass
+
+
+def test_stow_shows_our_certificate_and_wants_one(
+    tmp_path: Path, ours: Signed, theirs: Signed, ca: Path
+) -> None:
+    """A web archive that asks for certificates: 503 tells that our request reached it."""
+    path = tmp_path / "1.dcm"
+    Study().instance(0).save_as(path, enforce_file_format=True)
+    server = HTTPServer(("127.0.0.1", 0), _Busy)
+    server.socket = theirs.context(server=True).wrap_socket(server.socket, server_side=True)
+    stranger = signed(authority(tmp_path / "other"), "stranger")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    where = parse_destination(f"https://127.0.0.1:{server.server_port}/dicom-web")
+    taken: list[str] = []
+    try:
+        for tls, why in (
+            (load_tls(ours.certificate, ours.key, ca), "http-503"),
+            (load_tls(stranger.certificate, stranger.key, stranger.authority), "unreachable"),  # by us
+            (
+                load_tls(stranger.certificate, stranger.key, ca),
+                "unreachable",
+            ),  # it does not trust us; above, we not it
+        ):
+            assert deliver([path], where, Us("PETECHIA", tls), taken.append) == why
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert taken == []
 
 
 def test_half_a_handshake_keeps_nobody_out(tmp_path: Path, ours: Signed, theirs: Signed) -> None:

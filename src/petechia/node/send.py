@@ -82,10 +82,9 @@ def _stow(files: Sequence[Path], url: str, tls: Tls | None, acknowledged: Acknow
 
     first = ""
     with requests.Session() as session:
-        if tls is not None:
-            session.verify, session.cert = str(tls.trusted), (str(tls.certificate), str(tls.key))
-        session.request = _hurried(session.request)  # type: ignore[method-assign]
+        session.request = _hurried(session.request, tls)  # type: ignore[method-assign]
         client = DICOMwebClient(url, session=session)
+        client.set_http_retry_params(retry=False)  # the queue tries again, and tells why
         for path in files:
             try:
                 answer = client.store_instances([dcmread(path)])
@@ -105,10 +104,13 @@ def _stow(files: Sequence[Path], url: str, tls: Tls | None, acknowledged: Acknow
     return first
 
 
-def _hurried(request: Callable[..., Any]) -> Callable[..., Any]:
-    """A session's `request` that does not wait for ever."""
+def _hurried(request: Callable[..., Any], tls: Tls | None) -> Callable[..., Any]:
+    """A session's `request` that does not wait for ever, and shows and trusts what the node was given."""
+    always: dict[str, Any] = {"timeout": (_CONNECT_S, _ANSWER_S)}
+    if tls is not None:  # with each request: a session's own give way to REQUESTS_CA_BUNDLE
+        always |= {"verify": str(tls.trusted), "cert": (str(tls.certificate), str(tls.key))}
 
     def call(*words: Any, **named: Any) -> Any:
-        return request(*words, **{"timeout": (_CONNECT_S, _ANSWER_S), **named})
+        return request(*words, **{**named, **always})
 
     return call

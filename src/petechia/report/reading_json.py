@@ -50,8 +50,7 @@ def reading_bytes(reading: Reading, names: Names) -> bytes:
         "input_sha256": reading.provenance.input_sha256,
         "phase_sha256": reading.provenance.phase_sha256 or None,
         "echoes": [
-            {"echo_time_s": each.echo_time_s, "weight": each.weight, "sha256": each.sha256}
-            for each in reading.provenance.echoes
+            {"echo_time_s": each.echo_time_s, "sha256": each.sha256} for each in reading.provenance.echoes
         ],
         "settings": dict(sorted(reading.provenance.settings.items())),
         "times": {

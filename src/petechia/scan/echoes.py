@@ -1,10 +1,9 @@
 """Several echoes of one gradient-echo acquisition -> the one image that is read, and the phase beside it.
 
-The magnitudes are averaged, as scanners average them (SWAN; Denk and Rauscher 2010), each with the weight
-TE x S, S being what tissue still gives at that echo: the weights under which a small change of R2* stands out
-most from noise that is the same in all echoes (Posse 1999; Poser 2006, equation 4). They are the same for all
-voxels, so the average stays an image of one, later or earlier, echo time. Measured beside other ways by
-bench/echoes.py; docs/decisions/0017.
+The magnitudes become the root of their mean square: each echo counts by its own signal, which is the average
+of the best signal to noise where noise is the same in all (Roemer 1990 for coils; for the echoes of an SWI,
+Eckstein 2021, CLEAR-SWI). Scanners bring echoes together likewise (SWAN). Measured beside other ways by
+bench/echoes.py: docs/decisions/0017.
 """
 
 from __future__ import annotations
@@ -31,27 +30,20 @@ def nearest_to_best(times_s: Sequence[float]) -> int:
     return distance.index(min(distance))
 
 
-def weights(times_s: Sequence[float], levels: Sequence[float]) -> tuple[float, ...]:
-    """TE x S of each echo as shares of one. levels: what tissue gives at each, S; () where all are zero."""
-    products = [time * max(level, 0.0) for time, level in zip(times_s, levels, strict=True)]
-    total = sum(products)
-    return tuple(product / total for product in products) if total > 0 else ()
-
-
 @dataclass(slots=True)
 class _Average:
     """What has been added up so far."""
 
-    total: FloatArray  # (i, j, k) sum of TE x S x image
-    tissue: AnyArray  # (i, j, k) bool, where S is measured
-    members: list[Echo] = field(default_factory=list)  # weight: TE x S, not yet a share
-    levels: list[float] = field(default_factory=list)  # S
+    squares: FloatArray  # (i, j, k) sum of image^2
+    tissue: AnyArray  # (i, j, k) bool, where the signal of an echo is measured
+    members: list[Echo] = field(default_factory=list)
+    levels: list[float] = field(default_factory=list)  # median of tissue, of each
     phases: list[Series | None] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
 
 
 def bring_together(series: Series, others: Iterable[Attempt]) -> Series:
-    """The weighted average of `series` and its other echoes where it is a gradient echo with several.
+    """The root mean square of `series` and its other echoes where it is a gradient echo with several.
 
     Anything else comes back as it is, and `others` is then not asked for. An echo without its time, on
     another grid or unreadable is left out with a warning. Where `series` has no phase, it gets that of the
@@ -71,7 +63,7 @@ def bring_together(series: Series, others: Iterable[Attempt]) -> Series:
             average.notes += _added(average, echo, series)
     if average is None:
         return series
-    if len(average.members) < 2 or not sum(each.weight for each in average.members) > 0:
+    if len(average.members) < 2:
         return replace(series, findings=(*series.findings, *average.notes))
     return _combined(series, average)
 
@@ -98,31 +90,22 @@ def _added(average: _Average, echo: Series, series: Series) -> tuple[Finding, ..
 
 def _add(average: _Average, echo: Series, values: FloatArray) -> None:
     """values (i, j, k) of `echo`."""
-    time_s = echo.protocol.echo_time_s or 0.0
     level = max(float(np.nanmedian(values[average.tissue])), 0.0) if average.tissue.any() else 0.0
-    average.total += np.float32(time_s * level) * values
-    average.members.append(Echo(time_s, time_s * level, echo.sha256))
+    average.squares += values**2
+    average.members.append(Echo(echo.protocol.echo_time_s or 0.0, echo.sha256))
     average.levels.append(level)
     average.phases.append(echo.phase)
 
 
 def _combined(series: Series, average: _Average) -> Series:
-    """The average as a series of float32 numbers, on the grid of `series`."""
-    times = [each.echo_time_s for each in average.members]
-    shares = weights(times, average.levels)
-    voxels = average.total / np.float32(sum(each.weight for each in average.members))
+    """The root mean square as a series of float32 numbers, on the grid of `series`."""
+    voxels = np.sqrt(average.squares / np.float32(len(average.members)))
     voxels.setflags(write=False)
-    told = sorted(
-        replace(each, weight=round(share, 4)) for each, share in zip(average.members, shares, strict=True)
-    )
-    # the echo time at which tissue would give this image: each echo counts by what it puts in
-    given = [share * level for share, level in zip(shares, average.levels, strict=True)]
-    mean_s = sum(time * part for time, part in zip(times, given, strict=True)) / sum(given)
+    told = sorted(average.members)
     phase, which = _phase(series, average)
-    shown = ", ".join(f"{each.weight:.2f}" for each in told)
     text = (
         f"found {len(told)} echoes of one acquisition ({_ms(each.echo_time_s for each in told)} ms); need "
-        f"one image. They were averaged with weights {shown}{which}."
+        f"one image. It is the root of their mean square{which}."
     )
     return replace(
         series,
@@ -130,11 +113,23 @@ def _combined(series: Series, average: _Average) -> Series:
         slope=1.0,
         intercept=0.0,
         stored_range=None,
-        protocol=replace(series.protocol, echo_time_s=round(mean_s, 5)),
+        protocol=replace(series.protocol, echo_time_s=_echo_time_s(average)),
         findings=(*series.findings, *average.notes, Finding("echoes-combined", Outcome.NOTE, text)),
         phase=phase,
         echoes=tuple(told),
     )
+
+
+def _echo_time_s(average: _Average) -> float | None:
+    """The one echo time at which tissue loses as much by R2*: the mean, each echo counted by its square.
+
+    d ln(root of sum S^2) / d R2* = sum TE S^2 / sum S^2, where S falls by exp(-TE R2*).
+    """
+    squares = [level**2 for level in average.levels]
+    times = [each.echo_time_s for each in average.members]
+    if not sum(squares) > 0:
+        return None
+    return round(sum(t * s for t, s in zip(times, squares, strict=True)) / sum(squares), 5)
 
 
 def _phase(series: Series, average: _Average) -> tuple[Series | None, str]:

@@ -15,7 +15,7 @@ from dicom_series import SeriesLook, write_series
 from petechia.batch.run import _digests
 from petechia.scan.choose import find_scans
 from petechia.scan.dicom.read import read_dicom, read_echoes
-from petechia.scan.echoes import Attempt, bring_together, weights
+from petechia.scan.echoes import Attempt, bring_together
 from petechia.scan.nifti import read_other_echoes, read_series
 from petechia.types import DetectSettings, Outcome, Protocol, ScanFile, Series
 
@@ -72,20 +72,17 @@ def nifti(given: Path) -> Series:
 
 
 def expected(times_ms: tuple[float, ...]) -> np.ndarray:
-    """The formula with the levels that were written: sum of TE S image over sum of TE S."""
-    images = [tissue(time).astype(float) for time in times_ms]
-    product = [time * image[5, 5, 5] for time, image in zip(times_ms, images, strict=True)]
-    return sum(w * image for w, image in zip(product, images, strict=True)) / sum(product)
+    """Root of the mean of squares, written out."""
+    return (sum(tissue(time).astype(float) ** 2 for time in times_ms) / len(times_ms)) ** 0.5
 
 
 @pytest.mark.parametrize(("write", "read"), [(write_echoes, dicom), (write_bids, nifti)])
-def test_the_echoes_are_averaged_by_the_formula(tmp_path: Path, write, read) -> None:
+def test_the_echoes_become_the_root_of_their_mean_square(tmp_path: Path, write, read) -> None:
     write(tmp_path / "in")
     series = read(tmp_path / "in")
     assert np.allclose(series.stored, expected(TIMES_MS), rtol=1e-5, atol=1e-3)
     assert (series.slope, series.intercept) == (1.0, 0.0)
     assert [each.echo_time_s for each in series.echoes] == [time / 1000 for time in TIMES_MS]
-    assert sum(each.weight for each in series.echoes) == pytest.approx(1, abs=1e-3)
     assert len({each.sha256 for each in series.echoes}) == 4
     (note,) = [each for each in series.findings if each.code == "echoes-combined"]
     assert note.outcome is Outcome.NOTE
@@ -95,31 +92,17 @@ def test_the_echoes_are_averaged_by_the_formula(tmp_path: Path, write, read) -> 
     assert np.array_equal(series.phase.stored, 4 * tissue(21.0, 1) if read is dicom else tissue(21.0, 1))
 
 
-def test_the_echo_time_of_the_average_is_that_of_its_slope(tmp_path: Path) -> None:
-    """Where tissue decays a little faster, the average falls as one echo of that time would."""
+def test_the_echo_time_is_that_of_one_echo_that_loses_as_much(tmp_path: Path) -> None:
+    """Where tissue decays a little faster, the image falls as one echo of that time would."""
     write_echoes(tmp_path / "in")
     series = dicom(tmp_path / "in")
-    shares = np.array([each.weight for each in series.echoes])
     times = np.array(TIMES_MS) / 1000
 
-    def average(rate: float) -> float:
-        return float(shares @ np.exp(-rate * times))
+    def image(rate: float) -> float:
+        return float(np.sqrt(np.mean(np.exp(-rate * times) ** 2)))
 
-    slope = (np.log(average(RATE_PER_S + 0.01)) - np.log(average(RATE_PER_S - 0.01))) / 0.02
+    slope = (np.log(image(RATE_PER_S + 0.01)) - np.log(image(RATE_PER_S - 0.01))) / 0.02
     assert series.protocol.echo_time_s == pytest.approx(-slope, abs=2e-4)
-
-
-def test_the_weights_are_those_that_show_a_small_change_best() -> None:
-    """No other weights give more of a small change of R2* over the noise of the average."""
-    times = np.array(TIMES_MS) / 1000
-    levels = np.exp(-RATE_PER_S * times)
-    ours = np.array(weights(list(times), list(levels)))
-
-    def shown(w: np.ndarray) -> float:
-        return float(w @ (times * levels)) / float(np.linalg.norm(w))
-
-    others = np.random.default_rng(0).uniform(0, 1, (2000, 4))
-    assert all(shown(ours) >= shown(w) - 1e-12 for w in others)
 
 
 def test_one_echo_stays_as_it_is_bit_for_bit(tmp_path: Path) -> None:
@@ -202,11 +185,7 @@ def test_the_real_dual_echo_scan(given: str) -> None:
     assert early is not None
     series = bring_together(replace(late, protocol=replace(late.protocol, contrast="gre")), read_echoes(scan))
     times = [each.echo_time_s for each in series.echoes]
-    images = [each.stored * each.slope + each.intercept for each in (early, late)]
-    inside = images[1] > 0.3 * np.percentile(images[1][::2, ::2, ::2], 99)
-    product = [time * np.median(image[inside]) for time, image in zip(times, images, strict=True)]
-    assert np.allclose(
-        series.stored, sum(w * i for w, i in zip(product, images, strict=True)) / sum(product), rtol=1e-4
-    )
+    squares = [(each.stored * each.slope + each.intercept) ** 2 for each in (early, late)]
+    assert np.allclose(series.stored, np.sqrt(sum(squares) / 2), rtol=1e-4)
     assert series.phase is late.phase
     assert times[0] < (series.protocol.echo_time_s or 0) < times[1]
