@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from node.node_peers import (
@@ -17,6 +18,7 @@ from node.node_peers import (
     send,
     wait_for,
 )
+from petechia.cli.node import status
 
 HOUR = 3600.0
 
@@ -67,12 +69,16 @@ def test_what_the_archive_does_not_have_is_sent_again(tmp_path: Path) -> None:
     assert len(set(pacs.instances())) == 1  # the same object twice, not two
 
 
-def test_an_archive_that_stays_silent_is_told_and_no_longer_waited_for(tmp_path: Path) -> None:
+def test_an_archive_that_stays_silent_is_told_and_no_longer_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with archive() as pacs, running_node(tmp_path / "spool", [pacs.address], commit_s=8.0) as node:
         send(node.port, Study().instances(2))
         wait_for(lambda: any(each.commitment == "commitment-timeout" for each in node.study().sending))
         assert node.status().uncommitted == 0
         assert [line for line in node.lines if line.startswith("commitment-timeout: ")]
+        assert status(spool=node.spool) == 0
+        assert f"not committed by {pacs.address}: commitment-timeout" in capsys.readouterr().out
         asked = len(pacs.asked)
         assert asked >= 2  # it was asked again meanwhile
         assert pacs.report(node.port, pacs.asked[-1], failed=0x0112) == 0  # too late: nothing starts anew
