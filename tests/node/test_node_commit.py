@@ -65,6 +65,9 @@ def test_what_the_archive_does_not_have_is_sent_again(tmp_path: Path) -> None:
         assert pacs.asked[1].TransactionUID != pacs.asked[0].TransactionUID
         assert pacs.report(node.port, pacs.asked[1]) == 0
         wait_for(lambda: not node.study().sending)
+        assert pacs.report(node.port, pacs.asked[0], failed=0x0112) == 0  # an old answer, late
+        time.sleep(1.0)
+        assert node.status().unsent == 0
     assert len(pacs.got) == 2
     assert len(set(pacs.instances())) == 1  # the same object twice, not two
 

@@ -130,7 +130,8 @@ def hear(spool: Spool, information: Dataset) -> Place | None:
         for name, _ in _named(noted, information, "ReferencedSOPSequence"):
             spool.mark(study, key, f"{name}.kept-{tag}")
         for name, item in _named(noted, information, "FailedSOPSequence"):
-            if noted.code != TIMED_OUT:
+            promised = spool.result(study, key, f"{name}.kept-{tag}").exists()  # an older question's answer
+            if noted.code != TIMED_OUT and not promised:
                 code = f"commit-{int(item.get('FailureReason', 0) or 0):04x}"
                 durable.put(_path(spool, place, "heard"), json.dumps({"code": code}).encode(), spool.disk)
                 durable.remove(spool.result(study, key, f"{name}.sent-{tag}"), spool.disk)

@@ -161,4 +161,7 @@ class Outbox:
         except EnvironmentFailure:
             tell(f"disk: study {study[:8]}: an attempt could not be noted")
         if tries in {1, 5} or tries % 50 == 0:
-            tell(f"{why}: study {study[:8]}: not sent to {self._destination}; next attempt in {wait:.0f} s")
+            what = (
+                "not sent to" if self._spool.unsent(study, key, self._destination.tag) else "no promise from"
+            )
+            tell(f"{why}: study {study[:8]}: {what} {self._destination}; next attempt in {wait:.0f} s")
