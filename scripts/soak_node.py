@@ -19,7 +19,6 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,9 +32,8 @@ from node.node_peers import (  # type: ignore[import-not-found]  # noqa: E402 - 
     NodeProcess,
     Study,
     archive,
-    call,
-    connected,
     free_port,
+    send_until_taken,
     start_node,
     wait_for,
 )
@@ -103,20 +101,6 @@ def kill_and_start(nodes: list[NodeProcess], spool: Path, pacs: Archive, port: i
     """`kill -9`, and the next one on the same spool."""
     nodes[-1].kill()
     nodes.append(start_node(spool, [pacs.address], port=port, **OPTIONS))
-
-
-def send_until_taken(port: int, study: Study, count: int) -> None:
-    """As an archive's queue does it: all again until an association ends well."""
-    while True:
-        with suppress(RuntimeError, ValueError, OSError):
-            connected(port).close()
-            with call(port) as association:
-                if association.is_established:
-                    answers = [association.send_c_store(ds) for ds in study.instances(count)]
-                    if all(answer and answer.Status == 0 for answer in answers):
-                        association.release()
-                        return
-        time.sleep(0.2)
 
 
 def note(node: NodeProcess, studies: int) -> dict[str, float]:

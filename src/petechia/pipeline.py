@@ -36,8 +36,9 @@ from petechia.report.dataset import dataset_files
 from petechia.report.dicom import dicom_outputs
 from petechia.report.files import render
 from petechia.scan.choose import find_scans
-from petechia.scan.dicom.read import read_dicom, source_headers
-from petechia.scan.nifti import read_series
+from petechia.scan.dicom.read import read_dicom, read_echoes, source_headers
+from petechia.scan.echoes import bring_together
+from petechia.scan.nifti import read_other_echoes, read_series
 from petechia.store.files import write_file
 from petechia.types import (
     DetectSettings,
@@ -54,6 +55,7 @@ from petechia.types import (
     Reading,
     ScanFile,
     ScoreMap,
+    Series,
     SeriesChoice,
     Status,
     Volume,
@@ -113,7 +115,7 @@ def read_scan(
     """Read one scan. Raises Refusal where it cannot be analysed, EnvironmentFailure where nothing can."""
     clock = _Clock()
     with clock.stage("read"):
-        series = read_series(scan, settings) if scan.dicom is None else read_dicom(scan)
+        series = _series(scan, settings)
         if settings.ignore_phase:
             series = replace(series, phase=None)
         volume = build(series, settings)
@@ -156,6 +158,15 @@ def read_scan(
         reading = replace(reading, findings=reading.findings + _exported(scan, made, settings, on_volume))
         files = render(reading, volume, scan.bids, on_volume) + made
     return reading, files
+
+
+def _series(scan: ScanFile, settings: DetectSettings) -> Series:
+    """The scan as stored; several echoes of a gradient echo are brought together."""
+    if scan.dicom is None:
+        series = read_series(scan, settings)
+        return bring_together(series, read_other_echoes(scan, settings, series.phase is None))
+    series = read_dicom(scan)
+    return bring_together(series, read_echoes(scan, series.phase is None))
 
 
 def _exported(
@@ -310,6 +321,7 @@ def _provenance(
         seconds=clock.seconds,
         cpu_seconds=round(time.process_time() - clock.cpu_start, 2),
         phase_sha256=volume.phase.sha256 if volume and volume.phase else "",
+        echoes=volume.echoes if volume else (),
     )
 
 

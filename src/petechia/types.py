@@ -81,8 +81,16 @@ class Protocol:
 
     contrast: str | None = None  # "swi", "gre", "qsm", or None
     field_strength_t: float | None = None
-    echo_time_s: float | None = None
+    echo_time_s: float | None = None  # of several echoes brought together: see scan.echoes
     manufacturer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Echo:
+    """One of several echoes that were brought together into the image that is read."""
+
+    echo_time_s: float
+    sha256: str  # of its file, or of its DICOM files as in Series.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,7 @@ class ScanFile:
     folder: Path  # relative to the output root: Path(name), or sub-01/ses-1/anat in a BIDS dataset
     bids: bool  # outputs take BIDS-derivatives names
     phase: Path | None = None  # the phase image of the same acquisition, if there is one
+    echoes: tuple[tuple[Path, Path | None], ...] = ()  # its other echoes by rising time, each with its phase
     dicom: DicomSeries | None = None  # None: a NIfTI file
 
 
@@ -180,6 +189,7 @@ class Series:
     phase: Series | None = None  # of the same acquisition, as stored, in scanner units
     stored_range: tuple[float, float] | None = None  # stored numbers its header allows (BitsStored)
     value_unit: str = ""  # RescaleType as written: "mrad", "US", "normalized"; "" where not given
+    echoes: tuple[Echo, ...] = ()  # of which it is made, by rising time; () where it is one alone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,6 +216,7 @@ class Volume:
     excluded: AnyArray | None = None  # (i, j, k) bool: voxels that were NaN/Inf inside the head
     findings: tuple[Finding, ...] = ()
     phase: Phase | None = None
+    echoes: tuple[Echo, ...] = ()  # as in Series
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,6 +268,7 @@ class Provenance:
     seconds: dict[str, float]  # wall seconds per stage
     cpu_seconds: float
     phase_sha256: str = ""  # of the phase image that was read beside the scan; "" for none
+    echoes: tuple[Echo, ...] = ()  # that were brought together, by rising time; () where one was read
 
 
 @dataclass(frozen=True, slots=True)

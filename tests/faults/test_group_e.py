@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
+import htj2k_frames
 import numpy as np
 import pydicom
 import pytest
@@ -309,6 +310,55 @@ def test_e12_every_syntax_gives_the_same_numbers(tmp_path: Path, syntax: str, ve
     read = read_dicom(scan)
     assert np.array_equal(read.stored, values)
     assert "lossy" not in {finding.code for finding in read.findings}
+
+
+@pytest.mark.parametrize(
+    ("syntax", "lossy"),
+    [
+        ("1.2.840.10008.1.2.4.201", False),
+        ("1.2.840.10008.1.2.4.202", False),
+        ("1.2.840.10008.1.2.4.203", True),
+    ],
+)
+def test_e12_high_throughput_jpeg_2000(tmp_path: Path, syntax: str, lossy: bool) -> None:
+    """Written by another encoder from a formula; the last syntax may lose detail, and did."""
+    from pydicom.encaps import encapsulate
+
+    true = np.repeat(htj2k_frames.image().T[:, :, None], 10, axis=2)  # (i, j, k)
+    folder = tmp_path / "study"
+    write_series(folder, true, AFFINE, SeriesLook())
+    for path in sorted(folder.glob("*.dcm")):
+        ds = pydicom.dcmread(path)
+        ds.PixelData = encapsulate([htj2k_frames.LOSSY if lossy else htj2k_frames.LOSSLESS])
+        ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 15, 0
+        ds.file_meta.TransferSyntaxUID = syntax
+        ds.LossyImageCompression = "01" if lossy else "00"
+        ds.save_as(path)
+    (scan,) = find_scans(folder)
+    read = read_dicom(scan)
+    off = np.abs(read.stored.astype(int) - true)
+    assert off.max() < 100 if lossy else off.max() == 0
+    assert ("lossy" in {finding.code for finding in read.findings}) == lossy
+
+
+def test_e12_high_throughput_without_its_package_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels.decoders import HTJ2KDecoder
+
+    def high(study: Path) -> None:
+        for path in sorted(study.glob("*.dcm")):
+            ds = pydicom.dcmread(path)
+            ds.PixelData = encapsulate([htj2k_frames.LOSSLESS])
+            ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.203"
+            ds.Rows, ds.Columns = 24, 20
+            ds.save_as(path)
+
+    (scan,) = find_scans(then(series(), high)(tmp_path))
+    monkeypatch.setattr(HTJ2KDecoder, "_available", {})
+    with pytest.raises(Refusal, match=r"codec: .*High-Throughput.*pip install pylibjpeg-openjpeg"):
+        read_dicom(scan)
 
 
 def eight_bit(ds: Dataset, n: int) -> None:

@@ -77,7 +77,8 @@ def test_e13_echoes_of_one_object(tmp_path: Path) -> None:
     check(series, other(3))
     assert series.phase is not None
     check(series.phase, other(13))
-    for n, echo in zip((1, 2, 4), read_echoes(scan), strict=True):
+    for n, (echo, _) in zip((1, 2, 4), read_echoes(scan), strict=True):
+        assert echo is not None
         check(echo, other(n))
         assert echo.phase is not None
         check(echo.phase, other(10 + n))

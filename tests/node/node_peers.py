@@ -7,12 +7,13 @@ import os
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -20,13 +21,14 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
-from pynetdicom import AE, AllStoragePresentationContexts, evt
-from pynetdicom.sop_class import Verification
+from pynetdicom import AE, AllStoragePresentationContexts, build_role, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from petechia.node.status import NodeStatus, StudyStatus, node_status
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+COMMIT_INSTANCE = "1.2.840.10008.1.20.1.1"
 CANARY = "Canaryson^Quillfeather"
 
 
@@ -183,13 +185,16 @@ def wait_for(what: Callable[[], object], seconds: float = 30.0) -> None:
 
 
 @contextmanager
-def call(port: int, aet: str = "SCANNER", called: str = "PETECHIA") -> Iterator[object]:
+def call(
+    port: int, aet: str = "SCANNER", called: str = "PETECHIA", tls: ssl.SSLContext | None = None
+) -> Iterator[object]:
     """An association of a scanner. Not established where the node refuses it."""
     entity = AE(aet)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = 20
     entity.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
     entity.add_requested_context(Verification)
-    association = entity.associate("127.0.0.1", port, ae_title=called)
+    tls_args = None if tls is None else (tls, "127.0.0.1")
+    association = entity.associate("127.0.0.1", port, ae_title=called, tls_args=tls_args)
     try:
         yield association
     finally:
@@ -207,6 +212,20 @@ def send(port: int, datasets: Sequence[Dataset], aet: str = "SCANNER") -> list[i
     return [int(answer.Status) if answer else -1 for answer in answers]
 
 
+def send_until_taken(port: int, study: Study, count: int) -> None:
+    """As an archive's queue does it: all again until an association ends well."""
+    while True:
+        with suppress(RuntimeError, ValueError, OSError):
+            connected(port).close()  # pynetdicom leaves its socket open where nobody listens
+            with call(port) as association:
+                if association.is_established:
+                    answers = [association.send_c_store(ds) for ds in study.instances(count)]
+                    if all(answer and answer.Status == 0 for answer in answers):
+                        association.release()
+                        return
+        time.sleep(0.2)
+
+
 def echo(port: int, aet: str = "SCANNER") -> bool:
     with call(port, aet) as association:
         return bool(association.is_established) and association.send_c_echo().Status == 0
@@ -217,11 +236,16 @@ def echo(port: int, aet: str = "SCANNER") -> bool:
 
 @dataclass
 class Archive:
-    """A storage SCP that keeps what it gets in memory. `answer` decides on each object."""
+    """A storage SCP that keeps what it gets in memory. `answer` decides on each object.
+
+    Asked for commitment, it notes what was asked; a test reports with `report`.
+    """
 
     port: int
     got: list[Dataset] = field(default_factory=list)
     answer: Callable[[Dataset], int] = lambda _ds: 0
+    asked: list[Dataset] = field(default_factory=list)  # informations of N-ACTION
+    asking: list[object] = field(default_factory=list)  # the associations on which it was asked
 
     @property
     def address(self) -> str:
@@ -230,10 +254,45 @@ class Archive:
     def instances(self) -> list[str]:
         return [str(ds.SOPInstanceUID) for ds in self.got]
 
+    def report(self, port: int, asked: Dataset, failed: int = 0) -> int:
+        """Say on an association of our own that all of it is kept, or with a failure reason; the status."""
+        entity = AE("ARCHIVE")
+        entity.add_requested_context(StorageCommitmentPushModel)
+        role = build_role(StorageCommitmentPushModel, scu_role=False, scp_role=True)
+        association = entity.associate("127.0.0.1", port, ae_title="PETECHIA", ext_neg=[role])
+        assert association.is_established
+        status, _ = association.send_n_event_report(
+            commit_report(asked, failed), 2 if failed else 1, StorageCommitmentPushModel, COMMIT_INSTANCE
+        )
+        association.release()
+        return int(status.Status)
+
+
+def commit_report(asked: Dataset, failed: int = 0) -> Dataset:
+    """The event information of PS3.4 J.3.3 for all that was asked."""
+    answer = Dataset()
+    answer.TransactionUID = asked.TransactionUID
+    if not failed:
+        answer.ReferencedSOPSequence = asked.ReferencedSOPSequence
+        return answer
+    answer.FailedSOPSequence = []
+    for each in asked.ReferencedSOPSequence:
+        item = Dataset()
+        item.ReferencedSOPClassUID = each.ReferencedSOPClassUID
+        item.ReferencedSOPInstanceUID = each.ReferencedSOPInstanceUID
+        item.FailureReason = failed
+        answer.FailedSOPSequence.append(item)
+    return answer
+
 
 @contextmanager
-def archive(port: int = 0) -> Iterator[Archive]:
+def archive(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Archive]:
     this = Archive(port)
+
+    def committed(event: evt.Event) -> tuple[int, None]:
+        this.asked.append(event.action_information)
+        this.asking.append(event.assoc)
+        return 0, None
 
     def stored(event: evt.Event) -> int:
         ds = event.dataset
@@ -244,7 +303,9 @@ def archive(port: int = 0) -> Iterator[Archive]:
 
     entity = AE("ARCHIVE")
     entity.supported_contexts = AllStoragePresentationContexts
-    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, stored)])
+    entity.add_supported_context(StorageCommitmentPushModel)
+    handlers = [(evt.EVT_C_STORE, stored), (evt.EVT_N_ACTION, committed)]
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=tls)
     this.port = server.server_address[1]
     try:
         yield this

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from node.certificates import Signed
 from node.node_peers import free_port
 
 PLUGINS = Path("/usr/share/orthanc/plugins")
@@ -48,12 +49,17 @@ class Orthanc:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
-    def know(self, name: str, aet: str, port: int) -> None:
+    def know(self, name: str, aet: str, port: int, *, tls: bool = False) -> None:
         """Add a modality."""
-        body = json.dumps({"AET": aet, "Host": "127.0.0.1", "Port": port}).encode()
+        facts = {"AET": aet, "Host": "127.0.0.1", "Port": port, "UseDicomTls": tls}
+        body = json.dumps(facts).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.http}/modalities/{name}", body, method="PUT"
         )
+        urllib.request.urlopen(request, timeout=60).close()
+
+    def delete(self, path: str) -> None:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", method="DELETE")
         urllib.request.urlopen(request, timeout=60).close()
 
     def put(self, content: bytes) -> dict[str, str]:
@@ -64,8 +70,8 @@ class Orthanc:
 
 
 @contextmanager
-def running_orthanc(folder: Path, lua: str = "") -> Iterator[Orthanc]:
-    """An Orthanc without a patient in it. lua: a script that it runs."""
+def running_orthanc(folder: Path, lua: str = "", tls: Signed | None = None) -> Iterator[Orthanc]:
+    """An Orthanc without a patient in it. lua: a script that it runs. tls: its DICOM is by TLS alone."""
     this = Orthanc(free_port(), free_port())
     folder.mkdir(parents=True)
     settings = {
@@ -80,6 +86,12 @@ def running_orthanc(folder: Path, lua: str = "") -> Iterator[Orthanc]:
     if lua:
         (folder / "script.lua").write_text(lua)
         settings |= {"LuaScripts": [str(folder / "script.lua")], "StableAge": 1}
+    if tls is not None:
+        settings |= {
+            "DicomTlsEnabled": True, "DicomTlsCertificate": str(tls.certificate),
+            "DicomTlsPrivateKey": str(tls.key), "DicomTlsTrustedCertificates": str(tls.authority),
+            "DicomTlsRemoteCertificateRequired": True,
+        }  # fmt: skip
     (folder / "orthanc.json").write_text(json.dumps(settings))
     log = (folder / "log.txt").open("wb")
     process = subprocess.Popen([str(ORTHANC), str(folder / "orthanc.json")], stdout=log, stderr=log)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from petechia.cli.terminal import complain, stoppable
 from petechia.errors import PetechiaError
+from petechia.node.calling import load_tls
 from petechia.node.guards import DEFAULT_GUARDS
 from petechia.node.peers import allow_list, parse_destination
 from petechia.node.receive import Listen
@@ -22,9 +23,11 @@ from petechia.node.work import command_reader
 
 def main(options: dict[str, object]) -> int:
     guards = replace(DEFAULT_GUARDS, **{"spare_disk_bytes": 0, **options.get("guards", {})})
-    destinations = tuple(parse_destination(text) for text in options["send_to"])
+    commit_s = float(options.get("commit_s", 0))
+    destinations = tuple(replace(parse_destination(text), commit_s=commit_s) for text in options["send_to"])
+    tls = load_tls(*map(Path, options["tls"])) if "tls" in options else None
     listen = Listen("PETECHIA", "127.0.0.1", int(options.get("port", 0)),
-                    allow_list(options["allow"], destinations), guards)  # fmt: skip
+                    allow_list(options["allow"], destinations), guards, tls)  # fmt: skip
     node = NodeOptions(
         Path(options["spool"]),
         listen,

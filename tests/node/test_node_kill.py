@@ -14,30 +14,14 @@ from node.node_peers import (
     Study,
     archive,
     call,
-    connected,
     free_port,
     running_node,
     send,
+    send_until_taken,
     wait_for,
 )
 
 KILLS = 5
-
-
-def send_until_taken(port: int, study: Study, count: int) -> None:
-    """As an archive's queue does it: all again until an association ends well."""
-    while True:
-        try:
-            connected(port).close()  # pynetdicom leaves its socket open where nobody listens
-            with call(port) as association:
-                if association.is_established:
-                    answers = [association.send_c_store(ds) for ds in study.instances(count)]
-                    if all(answer and answer.Status == 0 for answer in answers):
-                        association.release()
-                        return
-        except (RuntimeError, ValueError, OSError):
-            pass
-        time.sleep(0.2)
 
 
 def orphans(spool: Path) -> list[str]:

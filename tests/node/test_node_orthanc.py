@@ -7,9 +7,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import pydicom
 import pytest
 from dicomweb_client.api import DICOMwebClient
 
+from node.certificates import authority, needs_openssl, signed
 from node.node_peers import Study, buffer_of, running_node, wait_for
 from node.orthanc import STORESCU, Orthanc, needs_orthanc, needs_storescu, running_orthanc
 
@@ -104,6 +106,65 @@ def test_orthanc_asks_for_storage_commitment(tmp_path: Path, orthanc: Orthanc) -
         assert failed["SOPInstanceUID"] == study.instance_uid(3)
         assert 0x0112 in failed.values(), failed
         wait_for(lambda: node.status().commits == 0)
+
+
+@needs_orthanc
+def test_orthanc_promises_to_keep_our_report(tmp_path: Path, orthanc: Orthanc) -> None:
+    """N-ACTION to Orthanc; its N-EVENT-REPORT comes on an association of its own."""
+    study = Study()
+    stored = [orthanc.put(buffer_of(ds).getvalue()) for ds in study.instances(3)]
+    with running_node(tmp_path / "spool", [orthanc.address], commit_s=3600.0) as node:
+        orthanc.know("petechia", "PETECHIA", node.port)
+        orthanc.ask("/modalities/petechia/store", {"Resources": [stored[0]["ParentStudy"]]})
+        wait_for(lambda: node.status().studies and node.study().version and not node.study().sending, 90)
+        (kept,) = node.spool.glob("studies/*/readings/*/1.dcm.kept-*")
+        assert kept.exists()
+
+
+@needs_orthanc
+def test_what_orthanc_lost_is_sent_to_it_again(tmp_path: Path, orthanc: Orthanc) -> None:
+    """The report is deleted in the archive after it was acknowledged, and before the node asks."""
+    study = Study()
+    stored = [orthanc.put(buffer_of(ds).getvalue()) for ds in study.instances(3)]
+    with running_node(tmp_path / "spool", [orthanc.address]) as node:
+        orthanc.know("petechia", "PETECHIA", node.port)
+        orthanc.ask("/modalities/petechia/store", {"Resources": [stored[0]["ParentStudy"]]})
+        wait_for(lambda: node.status().studies and node.study().version and not node.status().unsent, 60)
+    ours = reported_uids(tmp_path / "spool")
+    found = orthanc.ask("/instances?expand")
+    reports = [each["ID"] for each in found if each["MainDicomTags"]["SOPInstanceUID"] in ours]
+    assert len(reports) == 1
+    orthanc.delete(f"/instances/{reports[0]}")
+    with running_node(tmp_path / "spool", [orthanc.address], commit_s=3600.0) as node:
+        orthanc.know("petechia", "PETECHIA", node.port)
+        wait_for(lambda: not node.study().sending, 90)
+    assert orthanc.ask(f"/instances/{reports[0]}")
+
+
+def reported_uids(spool: Path) -> set[str]:
+    paths = spool.glob("studies/*/readings/*/*.dcm")
+    return {str(pydicom.dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID) for path in paths}
+
+
+@needs_orthanc
+@needs_openssl
+def test_with_orthanc_all_by_tls(tmp_path: Path) -> None:
+    """Study, report and promise: both sides show certificates, and Orthanc takes nothing in the clear."""
+    ca = authority(tmp_path / "tls")
+    ours, theirs = signed(ca, "node"), signed(ca, "orthanc")
+    study = Study()
+    with (
+        running_orthanc(tmp_path / "orthanc", tls=theirs) as pacs,
+        running_node(tmp_path / "spool", [pacs.address], commit_s=3600.0, tls=ours.files) as node,
+    ):
+        stored = [pacs.put(buffer_of(ds).getvalue()) for ds in study.instances(3)]
+        pacs.know("petechia", "PETECHIA", node.port, tls=True)
+        pacs.ask("/modalities/petechia/echo", {})
+        sent = pacs.ask("/modalities/petechia/store", {"Resources": [stored[0]["ParentStudy"]]})
+        assert (sent["InstancesCount"], sent["FailedInstancesCount"]) == (3, 0)
+        wait_for(lambda: node.status().studies and node.study().version and not node.study().sending, 90)
+        assert len(pacs.ask("/instances")) == 4
+        assert list(node.spool.glob("studies/*/readings/*/1.dcm.kept-*"))
 
 
 @needs_storescu

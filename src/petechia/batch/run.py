@@ -115,8 +115,8 @@ def _one(
     with told(folder):
         sweep(folder, scan.name, options.disk)
     weights = worker.weights_sha256()
-    digest, phase = _digests(scan)
-    key = resume.key(resume.with_phase(digest, phase), settings, weights, __version__)
+    digest, others = _digests(scan)
+    key = resume.key(resume.with_others(digest, others), settings, weights, __version__)
     done = None if options.force else resume.find(folder, scan.name, key)
     if done is not None:
         return _skipped(scan, folder, done)
@@ -126,7 +126,7 @@ def _one(
     # The key speaks of the bytes that were read, should the file have changed meanwhile. A hang, a kill or a
     # bug need not come again: no key, so that the next run tries once more.
     digest = (reading.input_sha256 or digest) if isinstance(answer, Read) else ""
-    key = resume.key(resume.with_phase(digest, phase), settings, weights, __version__)
+    key = resume.key(resume.with_others(digest, others), settings, weights, __version__)
     page = next((file.name for file in reading.outputs if file.name.endswith(".html")), "")
     stamp = Stamp(scan.name, key, str(reading.status), reading.count, reading.code, page)
     commit(folder, reading.outputs, stamp, options.disk)
@@ -142,11 +142,12 @@ def _one(
     )
 
 
-def _digests(scan: ScanFile) -> tuple[str, str]:
-    """SHA-256 of the scan and of its phase as they lie on disk; "" for none: DICOM's first holds both."""
+def _digests(scan: ScanFile) -> tuple[str, tuple[str, ...]]:
+    """SHA-256 of the scan, of its phase and other echoes, as they lie on disk; DICOM's first holds all."""
     if scan.dicom is not None:
-        return dicom_sha256(scan.dicom), ""
-    return resume.scan_sha256(scan.path), resume.scan_sha256(scan.phase) if scan.phase else ""
+        return dicom_sha256(scan.dicom), ()
+    beside = [scan.phase, *(path for pair in scan.echoes for path in pair)]
+    return resume.scan_sha256(scan.path), tuple(resume.scan_sha256(path) for path in beside if path)
 
 
 def _settled(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,30 +14,105 @@ from petechia.errors import EXIT_OK, EXIT_REFUSED, Refusal, UsageError
 from petechia.limits import SCAN_TIMEOUT_S
 
 if TYPE_CHECKING:
-    from petechia.types import ExportSettings, ScanFile
+    from petechia.types import DetectSettings, ExportSettings, ScanFile
 
 _WHERE = "petechia detect"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class How:
+    """How scans are read.
+
+    Parameters
+    ----------
+    model
+        Name of the model.
+    operating_point
+        balanced: few false findings; screening: few missed ones.
+    invert
+        The scan shows iron bright: turn it before reading.
+    qsm
+        The scan is a susceptibility map (QSM), in ppm or ppb; needless where its name says so.
+        Of a BIDS dataset its QSMs are read, and nothing else.
+    ignore_phase
+        Read the image alone, though a BIDS dataset holds its phase.
+    assume
+        RAS: accept a file without orientation as RAS. Left and right are then withheld.
+    volume
+        Which volume of a 4-D file, from 0.
+    """
+
+    model: str = "default"
+    operating_point: Literal["balanced", "screening"] = "balanced"
+    invert: Annotated[bool, Parameter(negative=())] = False
+    qsm: Annotated[bool, Parameter(negative=())] = False
+    ignore_phase: Annotated[bool, Parameter(negative=())] = False
+    assume: Literal["RAS"] | None = None
+    volume: int | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which scans are read, and how long one may take.
+
+    Parameters
+    ----------
+    participant_label
+        Only these participants of a BIDS dataset, with or without "sub-".
+    shard
+        i/n: only every n-th scan, from the i-th; for job arrays.
+    phase
+        The phase image of the one scan given: it helps to tell calcium from iron. Radians or a
+        scanner's own units, of any vendor. In a BIDS dataset the part-phase image is found by itself.
+    series
+        Which series of a DICOM study: its label in reading.json, number, or UID. Else the rules choose.
+    timeout
+        Seconds after which one scan is given up.
+    force
+        Read again what is done and unchanged.
+    """
+
+    participant_label: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = ()
+    shard: str = "1/1"
+    phase: Path | None = None
+    series: str | None = None
+    timeout: float = SCAN_TIMEOUT_S
+    force: Annotated[bool, Parameter(negative=())] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Export:
+    """De-identified copies.
+
+    Parameters
+    ----------
+    research_export
+        Folder for a de-identified copy of each DICOM series that is read, with its results, by the
+        basic profile of DICOM PS3.15; what lies outside the brain is blackened.
+    export_key
+        File of the secret that pseudonyms are made from, made if missing. Keep it apart from the
+        export: who has both can tell whether a known patient is in it.
+    keep_face
+        Export also a head whose face cannot be blackened.
+    """
+
+    research_export: Path | None = None
+    export_key: Path | None = None
+    keep_face: Annotated[bool, Parameter(negative=())] = False
+
+
+_HOW, _WHICH, _EXPORT = How(), Which(), Export()
 
 
 def detect(
     *inputs: Annotated[Path, Parameter(name="INPUT")],
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    model: str = "default",
-    operating_point: Literal["balanced", "screening"] = "balanced",
-    participant_label: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
-    shard: str = "1/1",
-    invert: Annotated[bool, Parameter(negative=())] = False,
-    qsm: Annotated[bool, Parameter(negative=())] = False,
-    phase: Path | None = None,
-    ignore_phase: Annotated[bool, Parameter(negative=())] = False,
-    assume: Literal["RAS"] | None = None,
-    volume: int | None = None,
-    series: str | None = None,
-    research_export: Path | None = None,
-    export_key: Path | None = None,
-    keep_face: Annotated[bool, Parameter(negative=())] = False,
-    timeout: float = SCAN_TIMEOUT_S,
-    force: Annotated[bool, Parameter(negative=())] = False,
+    how: How = _HOW,
+    which: Which = _WHICH,
+    export: Export = _EXPORT,
 ) -> int:
     """Read scans: find their microbleeds, write mask, table and report.
 
@@ -72,64 +147,26 @@ def detect(
         NIfTI files, BIDS datasets, or DICOM: a folder, a zip, a DICOMDIR.
     out
         Folder for the readings; made if missing. Must lie apart from the input.
-    model
-        Name of the model.
-    operating_point
-        balanced: few false findings; screening: few missed ones.
-    participant_label
-        Only these participants of a BIDS dataset, with or without "sub-".
-    shard
-        i/n: only every n-th scan, from the i-th; for job arrays.
-    invert
-        The scan shows iron bright: turn it before reading.
-    qsm
-        The scan is a susceptibility map (QSM), in ppm or ppb; needless where its name says so.
-        Of a BIDS dataset its QSMs are read, and nothing else.
-    phase
-        The phase image of the one scan given: it helps to tell calcium from iron. Radians or a
-        scanner's own units, of any vendor. In a BIDS
-        dataset the part-phase image is found by itself.
-    ignore_phase
-        Read the image alone, though a BIDS dataset holds its phase.
-    assume
-        RAS: accept a file without orientation as RAS. Left and right are then withheld.
-    volume
-        Which volume of a 4-D file, from 0.
-    series
-        Which series of a DICOM study: its label in reading.json, number, or UID. Else the rules choose.
-    research_export
-        Folder for a de-identified copy of each DICOM series that is read, with its results, by the
-        basic profile of DICOM PS3.15; what lies outside the brain is blackened.
-    export_key
-        File of the secret that pseudonyms are made from, made if missing. Keep it apart from the
-        export: who has both can tell whether a known patient is in it.
-    keep_face
-        Export also a head whose face cannot be blackened.
-    timeout
-        Seconds after which one scan is given up.
-    force
-        Read again what is done and unchanged.
     """
     from petechia import batch
     from petechia.cli.progress import watching
     from petechia.store.place import check_root
-    from petechia.types import DetectSettings
 
     options = batch.BatchOptions(
-        timeout_s=_positive(timeout), force=force, shard=_shard(shard), reader=batch.path_reader
+        timeout_s=_positive(which.timeout),
+        force=which.force,
+        shard=_shard(which.shard),
+        reader=batch.path_reader,
     )
-    settings = DetectSettings(
-        model, operating_point, assume == "RAS", invert, _from_zero(volume), qsm, ignore_phase
-    )
-    settings = replace(settings, export=_export(research_export, export_key, keep_face))
+    settings = _settings(how, export)
     if not inputs:
         raise UsageError(
             "no-input", _WHERE, found="no INPUT", need="at least one", remedy="See petechia detect --help."
         )
     check_root(out, inputs)
-    scans, refusals = _found(inputs, participant_label, series, qsm)
-    if phase is not None:
-        scans = (_with_phase(scans, phase),)
+    scans, refusals = _found(inputs, which.participant_label, which.series, how.qsm)
+    if which.phase is not None:
+        scans = (_with_phase(scans, which.phase),)
     for refusal in refusals:
         complain(refusal.line)
     if any(scan.bids for scan in scans):
@@ -140,6 +177,21 @@ def detect(
         if result.trace:
             complain(result.trace.rstrip())
     return summary.exit_code or (EXIT_REFUSED if refusals else EXIT_OK)
+
+
+def _settings(how: How, export: Export) -> DetectSettings:
+    from petechia.types import DetectSettings
+
+    return DetectSettings(
+        model=how.model,
+        operating_point=how.operating_point,
+        assume_ras=how.assume == "RAS",
+        invert=how.invert,
+        volume_index=_from_zero(how.volume),
+        qsm=how.qsm,
+        ignore_phase=how.ignore_phase,
+        export=_export(export.research_export, export.export_key, export.keep_face),
+    )
 
 
 def _with_phase(scans: tuple[ScanFile, ...], phase: Path) -> ScanFile:

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, build_role
+from pynetdicom import build_role
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
+from petechia.node.calling import Us, associated
 from petechia.node.facts import hashed, is_uid
 from petechia.node.spool import Spool
 from petechia.store import durable
@@ -94,15 +95,11 @@ def report_on(assoc: Association, spool: Spool, request: CommitRequest) -> bool:
     return bool(status) and status.Status == 0
 
 
-def report_to(spool: Spool, request: CommitRequest, aet: str) -> bool:
+def report_to(spool: Spool, request: CommitRequest, us: Us) -> bool:
     """Send the report on an association of our own, in the role of the SCP; True if it was acknowledged."""
-    entity = AE(aet)
-    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = (
-        _TIMEOUT_S
-    )
-    entity.add_requested_context(StorageCommitmentPushModel)
     role = build_role(StorageCommitmentPushModel, scu_role=False, scp_role=True)
-    assoc = entity.associate(request.host, request.port, ext_neg=[role], ae_title=request.aet)
+    peer = (request.aet, request.host, request.port)
+    assoc = associated(us, peer, [(StorageCommitmentPushModel, "")], _TIMEOUT_S, ext_neg=[role])
     if not assoc.is_established:
         return False
     try:

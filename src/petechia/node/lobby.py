@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -38,6 +39,7 @@ class Visitor:
     sock: socket.socket
     address: tuple[str, int]
     deadline: float
+    shaken: bool = True  # False: the TLS handshake goes on
     data: bytearray = field(default_factory=bytearray)
 
     def missing(self) -> int:
@@ -58,6 +60,7 @@ class Lobby:
     active: Callable[[], int]  # associations now
     admit: Callable[[socket.socket, tuple[str, int], bytes], None]
     turned_away: Counter[str]  # why -> how often
+    tls: ssl.SSLContext | None = None
 
 
 def attend(lobby: Lobby, stop: Event) -> None:
@@ -110,21 +113,37 @@ def _accept(lobby: Lobby) -> Visitor | None:
         _close(sock)
         return None
     sock.setblocking(False)
-    return Visitor(sock, (address[0], address[1]), time.monotonic() + lobby.guards.associate_s)
+    deadline = time.monotonic() + lobby.guards.associate_s
+    if lobby.tls is None:
+        return Visitor(sock, (address[0], address[1]), deadline)
+    try:
+        shielded = lobby.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+    except OSError:  # it hung up, or sent something and hung up
+        _close(sock)
+        return None
+    return Visitor(shielded, (address[0], address[1]), deadline, shaken=False)
 
 
 def _listen(lobby: Lobby, visitor: Visitor) -> tuple[str, bytes]:
     """("", b""): more to come; ("come-in", b""); or why not, and what to answer."""
     try:
-        data = visitor.sock.recv(visitor.missing())
-    except BlockingIOError:
+        if not visitor.shaken:
+            visitor.sock.do_handshake()  # type: ignore[attr-defined]
+            visitor.shaken = True
+        while True:
+            data = visitor.sock.recv(visitor.missing())
+            if not data:
+                return "hung-up", b""
+            visitor.data += data
+            why, answer = _judged(lobby, visitor)
+            if why or not isinstance(visitor.sock, ssl.SSLSocket):
+                return why, answer  # of an SSL socket more may lie in its buffer, where no selector sees it
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
         return "", b""
+    except ssl.SSLError:
+        return "tls-failed", b""
     except OSError:
-        data = b""
-    if not data:
         return "hung-up", b""
-    visitor.data += data
-    return _judged(lobby, visitor)
 
 
 def _judged(lobby: Lobby, visitor: Visitor) -> tuple[str, bytes]:

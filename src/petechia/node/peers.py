@@ -25,6 +25,7 @@ class Destination:
     host: str
     port: int
     url: str = ""
+    commit_s: float = 0.0  # how long its promise to keep results is waited for; 0: it is not asked for one
 
     @property
     def tag(self) -> str:

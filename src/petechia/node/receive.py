@@ -28,7 +28,9 @@ from pynetdicom.events import Event
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from petechia.errors import EnvironmentFailure
+from petechia.node.calling import Tls
 from petechia.node.commit import CommitRequest, parse_request, report_on
+from petechia.node.commit_ask import Heard
 from petechia.node.facts import BadInstance, hashed, read_facts
 from petechia.node.guarded import OUT_OF_RESOURCES, GuardedServer, Incoming
 from petechia.node.guards import Guards
@@ -53,6 +55,8 @@ SYNTAXES = (
     "1.2.840.10008.1.2.4.90",  # JPEG 2000 lossless
     "1.2.840.10008.1.2.4.91",  # JPEG 2000
     "1.2.840.10008.1.2.4.201",  # HTJ2K lossless
+    "1.2.840.10008.1.2.4.202",  # HTJ2K lossless, progressive by resolution
+    "1.2.840.10008.1.2.4.203",  # HTJ2K
     "1.2.840.10008.1.2.4.50",  # JPEG baseline: lossy, and the reading says so
     "1.2.840.10008.1.2.4.51",
     "1.2.840.10008.1.2.5",  # RLE
@@ -81,6 +85,7 @@ class Listen:
     port: int
     allow: AllowList
     guards: Guards
+    tls: Tls | None = None  # None: in the clear
 
 
 @dataclass(slots=True)
@@ -94,7 +99,10 @@ class _Call:
 class _Inbox:
     """The handlers of all associations."""
 
-    def __init__(self, spool: Spool, studies: Studies, listen: Listen, counts: Counter[str]) -> None:
+    def __init__(
+        self, spool: Spool, studies: Studies, listen: Listen, counts: Counter[str], heard: Heard
+    ) -> None:
+        self._heard = heard
         self._spool = spool
         self._studies = studies
         self._listen = listen
@@ -180,6 +188,13 @@ class _Inbox:
             threading.Thread(target=self._report_here, args=(event.assoc, request), daemon=True).start()
         return SUCCESS, None
 
+    def promised(self, event: Event) -> tuple[int, None]:
+        """N-EVENT-REPORT-RQ: what an archive has kept of our results."""
+        try:
+            return (SUCCESS if self._heard(event.event_information) else INVALID_ARGUMENT), None
+        except (OSError, EnvironmentFailure):
+            return 0x0213, None  # resource limitation
+
     def _report_here(self, assoc: Association, request: CommitRequest) -> None:
         if report_on(assoc, self._spool, request):
             request.forget(self._spool)
@@ -199,9 +214,14 @@ class _Inbox:
 
 
 @contextmanager
-def receiving(spool: Spool, studies: Studies, listen: Listen, counts: Counter[str]) -> Iterator[int]:
-    """Answer calls until the end of the `with`. Yields the port. Raises OSError where it is taken."""
-    inbox = _Inbox(spool, studies, listen, counts)
+def receiving(
+    spool: Spool, studies: Studies, listen: Listen, counts: Counter[str], heard: Heard
+) -> Iterator[int]:
+    """Answer calls until the end of the `with`. Yields the port. Raises OSError where it is taken.
+
+    heard: takes an archive's reports on what it has kept of ours.
+    """
+    inbox = _Inbox(spool, studies, listen, counts, heard)
     server = _server(inbox, listen)
     stop = threading.Event()
     lobby = Lobby(
@@ -212,6 +232,7 @@ def receiving(spool: Spool, studies: Studies, listen: Listen, counts: Counter[st
         lambda: len(server.active_associations),
         server.admit,
         counts,
+        None if listen.tls is None else listen.tls.server,
     )
     thread = threading.Thread(target=attend, args=(lobby, stop), name="lobby")
     thread.start()
@@ -239,7 +260,11 @@ def _server(inbox: _Inbox, listen: Listen) -> GuardedServer:
     entity.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
     for uid in OBJECTS:
         entity.add_supported_context(uid, list(SYNTAXES))
-    handlers: list[Any] = [(evt.EVT_C_STORE, inbox.stored), (evt.EVT_N_ACTION, inbox.committed)]
+    handlers: list[Any] = [
+        (evt.EVT_C_STORE, inbox.stored),
+        (evt.EVT_N_ACTION, inbox.committed),
+        (evt.EVT_N_EVENT_REPORT, inbox.promised),
+    ]
     server = entity.make_server((listen.host, listen.port), evt_handlers=handlers, server_class=GuardedServer)
     assert isinstance(server, GuardedServer)
     server.guards, server.new_part, server.ended = listen.guards, inbox.new_part, inbox.ended

@@ -10,13 +10,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from pydicom.dataset import Dataset
+
 from petechia import __version__
 from petechia.errors import EnvironmentFailure, PetechiaError
-from petechia.node import commit
+from petechia.node import commit, commit_ask
+from petechia.node.calling import Us
 from petechia.node.guarded import quiet_libraries
 from petechia.node.outbox import Outbox
 from petechia.node.peers import Destination
@@ -78,7 +82,8 @@ def node(options: NodeOptions, read_study: ReadStudy, tell: Tell) -> Iterator[tu
     with ExitStack() as stack:
         spool = stack.enter_context(open_spool(options.spool))
         studies = Studies(spool, options.quiet_s, options.hold_s)
-        outboxes = tuple(Outbox(spool, each, options.listen.aet) for each in options.destinations)
+        us = Us(options.listen.aet, options.listen.tls)
+        outboxes = tuple(Outbox(spool, each, us) for each in options.destinations)
         this = _Node(options, spool, studies, outboxes, Counter(), tell, Event(), [])
         stack.callback(_raise_bugs, this)
         stack.callback(_note_heartbeat, this, 0)
@@ -90,7 +95,8 @@ def node(options: NodeOptions, read_study: ReadStudy, tell: Tell) -> Iterator[tu
         ]
         stack.callback(_join, this, threads)
         try:
-            port = stack.enter_context(receiving(spool, studies, options.listen, this.counts))
+            heard = partial(_heard, this)
+            port = stack.enter_context(receiving(spool, studies, options.listen, this.counts, heard))
         except OSError as error:
             raise _port_taken(options.listen, error) from error
         _note_heartbeat(this, os.getpid())
@@ -185,8 +191,13 @@ def _is_over(this: _Node, study: str) -> bool:
     readings = this.spool.readings(study)
     age = time.time() - max(path.stat().st_mtime for path in [folder, *(folder / "readings").glob("*")])
     tags = [destination.tag for destination in this.options.destinations]
-    return age >= this.options.keep_s and not any(
-        this.spool.unsent(study, key, tag) for key in readings for tag in tags
+    asked = [destination.tag for destination in this.options.destinations if destination.commit_s]
+    return (
+        age >= this.options.keep_s
+        and not any(this.spool.unsent(study, key, tag) for key in readings for tag in tags)
+        and not any(
+            commit_ask.uncommitted(this.spool, (study, key, tag)) for key in readings for tag in asked
+        )
     )
 
 
@@ -199,6 +210,8 @@ def _note_heartbeat(this: _Node, pid: int) -> None:
         "beat_utc": now_utc(),
         "quiet_s": this.options.quiet_s,
         "destinations": {each.tag: str(each) for each in this.options.destinations},
+        "commit": [each.tag for each in this.options.destinations if each.commit_s],
+        "tls": this.options.listen.tls is not None,
         "counts": dict(sorted(this.counts.items())),
         "disclaimer": DISCLAIMER,
     }
@@ -216,7 +229,7 @@ def _report_commits(this: _Node, due: dict[str, tuple[float, float]]) -> None:
         first, after = due.get(request.transaction, (now, now))
         if not request.port or after > now or this.stop.is_set():
             given_up = now - first > _COMMIT_MOST_S
-        elif commit.report_to(this.spool, request, this.options.listen.aet):
+        elif commit.report_to(this.spool, request, Us(this.options.listen.aet, this.options.listen.tls)):
             given_up = True
             this.counts["commits-reported"] += 1
         else:
@@ -226,6 +239,17 @@ def _report_commits(this: _Node, due: dict[str, tuple[float, float]]) -> None:
         if given_up:
             due.pop(request.transaction, None)
             request.forget(this.spool)
+
+
+def _heard(this: _Node, information: Dataset) -> bool:
+    """A destination reports what it has kept of our results."""
+    place = commit_ask.hear(this.spool, information)
+    if place is None:
+        return False
+    this.counts["promises-heard"] += 1
+    for box in this.outboxes:
+        box.wake(*place)
+    return True
 
 
 def _port_taken(listen: Listen, error: OSError) -> EnvironmentFailure:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from petechia.node.calling import Tls, Us, associated
 from petechia.node.peers import Destination
 
 Acknowledged = Callable[[str], None]
@@ -23,26 +24,20 @@ def pause_s(tries: int) -> float:
     return min(FIRST_PAUSE_S * 2.0 ** min(tries - 1, 20), LONGEST_PAUSE_S)
 
 
-def deliver(files: Sequence[Path], destination: Destination, aet: str, acknowledged: Acknowledged) -> str:
+def deliver(files: Sequence[Path], destination: Destination, us: Us, acknowledged: Acknowledged) -> str:
     """Send `files`, calling `acknowledged(name)` for each that the destination has taken.
 
     Returns "" when all were taken, else why the first that was not was not: `unreachable`,
     `association-refused`, `no-context`, `no-answer`, `status-a700`, `http-503`, `stow-0110`, ...
     """
     if destination.url:
-        return _stow(files, destination.url, acknowledged)
-    return _store(files, destination, aet, acknowledged)
+        return _stow(files, destination.url, us.tls, acknowledged)
+    return _store(files, destination, us, acknowledged)
 
 
-def _store(files: Sequence[Path], destination: Destination, aet: str, acknowledged: Acknowledged) -> str:
-    from pynetdicom import AE
-
-    entity = AE(aet)
-    entity.connection_timeout = _CONNECT_S
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _ANSWER_S
-    for sop_class, syntax in sorted({_kind(path) for path in files}):
-        entity.add_requested_context(sop_class, syntax)
-    assoc = entity.associate(destination.host, destination.port, ae_title=destination.aet)
+def _store(files: Sequence[Path], destination: Destination, us: Us, acknowledged: Acknowledged) -> str:
+    peer = (destination.aet, destination.host, destination.port)
+    assoc = associated(us, peer, sorted({_kind(path) for path in files}), _ANSWER_S)
     if not assoc.is_established:
         return "association-refused" if assoc.is_rejected else "unreachable"
     first = ""
@@ -80,15 +75,16 @@ def _kind(path: Path) -> tuple[str, str]:
     return str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
 
 
-def _stow(files: Sequence[Path], url: str, acknowledged: Acknowledged) -> str:
+def _stow(files: Sequence[Path], url: str, tls: Tls | None, acknowledged: Acknowledged) -> str:
     import requests
     from dicomweb_client.api import DICOMwebClient
     from pydicom.filereader import dcmread
 
     first = ""
     with requests.Session() as session:
-        session.request = _hurried(session.request)  # type: ignore[method-assign]
+        session.request = _hurried(session.request, tls)  # type: ignore[method-assign]
         client = DICOMwebClient(url, session=session)
+        client.set_http_retry_params(retry=False)  # the queue tries again, and tells why
         for path in files:
             try:
                 answer = client.store_instances([dcmread(path)])
@@ -108,10 +104,13 @@ def _stow(files: Sequence[Path], url: str, acknowledged: Acknowledged) -> str:
     return first
 
 
-def _hurried(request: Callable[..., Any]) -> Callable[..., Any]:
-    """A session's `request` that does not wait for ever."""
+def _hurried(request: Callable[..., Any], tls: Tls | None) -> Callable[..., Any]:
+    """A session's `request` that does not wait for ever, and shows and trusts what the node was given."""
+    always: dict[str, Any] = {"timeout": (_CONNECT_S, _ANSWER_S)}
+    if tls is not None:  # with each request: a session's own give way to REQUESTS_CA_BUNDLE
+        always |= {"verify": str(tls.trusted), "cert": (str(tls.certificate), str(tls.key))}
 
     def call(*words: Any, **named: Any) -> Any:
-        return request(*words, **{"timeout": (_CONNECT_S, _ANSWER_S), **named})
+        return request(*words, **{**named, **always})
 
     return call

@@ -9,6 +9,8 @@
                          /tries/<key>.failed    ... and hung, died or was our own mistake
                          /readings/<key>/       appears whole: record.json, 1.dcm, 2.dcm, ...
                          /readings/<key>/1.dcm.sent-<destination>
+                         /readings/<key>/1.dcm.kept-<destination>   ... and it has promised to keep it
+                         /readings/<key>/asked-<destination>.json   that we asked it to, see commit_ask
     SPOOL/commits/<transaction>.json            storage commitment asked for and not yet reported
     SPOOL/done/<study>.json                     keys of a study that was read, sent and removed
     SPOOL/desk/<random>/                        a reading in progress; swept at start
@@ -209,9 +211,9 @@ class Spool:
             name for name, _ in record.files if not self.result(study, key, f"{name}.sent-{tag}").exists()
         ]
 
-    def mark_sent(self, study: str, key: str, name: str, tag: str) -> None:
-        """The destination has it."""
-        durable.put(self.result(study, key, f"{name}.sent-{tag}"), now_utc().encode(), self.disk)
+    def mark(self, study: str, key: str, name: str) -> None:
+        """Put a mark into a reading's folder: 1.dcm.sent-<destination>, 1.dcm.kept-<destination>."""
+        durable.put(self.result(study, key, name), now_utc().encode(), self.disk)
 
     def is_begun(self, study: str, key: str) -> bool:
         """Some destination has some of it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from petechia.errors import UsageError
+from petechia.node import commit_ask
 from petechia.node.spool import HEARTBEAT_S, Spool
 
 _MISSED_BEATS = 4
@@ -24,6 +25,8 @@ class Sending:
     tries: int
     code: str  # why the last attempt failed; "" where none did
     last_utc: str
+    uncommitted: int = 0  # objects that it took and has not promised to keep, where it is asked to
+    commitment: str = ""  # "asked", "commitment-timeout", "commit-0112" (PS3.3 C.14), "unreachable", ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,17 @@ class NodeStatus:
     commits: int  # storage commitments not yet reported
     studies: tuple[StudyStatus, ...]
 
+    tls: bool = False
+
     @property
     def unsent(self) -> int:
         """Result objects not yet acknowledged, over all destinations."""
         return sum(each.objects for study in self.studies for each in study.sending)
+
+    @property
+    def uncommitted(self) -> int:
+        """Result objects whose keeping is not yet promised, over all destinations that are asked for it."""
+        return sum(each.uncommitted for study in self.studies for each in study.sending)
 
 
 def node_status(root: Path) -> NodeStatus:
@@ -67,6 +77,7 @@ def node_status(root: Path) -> NodeStatus:
         )  # fmt: skip
     spool = Spool(root)
     destinations = {str(tag): str(name) for tag, name in dict(body.get("destinations", {})).items()}
+    committing = frozenset(map(str, body.get("commit", ())))
     beat = str(body.get("beat_utc", ""))
     return NodeStatus(
         running=bool(body.get("pid")) and _is_fresh(beat),
@@ -75,11 +86,14 @@ def node_status(root: Path) -> NodeStatus:
         destinations=tuple(destinations.values()),
         counts=dict(body.get("counts", {})),
         commits=len(list((root / "commits").glob("*.json"))),
-        studies=tuple(_study(spool, study, destinations) for study in spool.studies()),
+        studies=tuple(_study(spool, study, destinations, committing) for study in spool.studies()),
+        tls=bool(body.get("tls")),
     )
 
 
-def _study(spool: Spool, study: str, destinations: Mapping[str, str]) -> StudyStatus:
+def _study(
+    spool: Spool, study: str, destinations: Mapping[str, str], committing: frozenset[str]
+) -> StudyStatus:
     readings = spool.readings(study)
     current = readings.get(spool.key(study))
     last = current or max(readings.values(), key=lambda record: record.version, default=None)
@@ -97,18 +111,31 @@ def _study(spool: Spool, study: str, destinations: Mapping[str, str]) -> StudySt
         version=last.version if last else 0,
         superseded=sum(spool.is_superseded(study, key) for key in readings),
         sending=tuple(
-            _sending(spool, (study, key), tag, name, len(unsent))
+            sending
             for key in readings
             for tag, name in destinations.items()
-            if (unsent := spool.unsent(study, key, tag))
+            if (sending := _sending(spool, (study, key, tag), name, tag in committing))
         ),
     )
 
 
-def _sending(spool: Spool, place: tuple[str, str], tag: str, name: str, objects: int) -> Sending:
-    note = _object(spool.result(*place, f"sending-{tag}.json"))
+def _sending(spool: Spool, place: commit_ask.Place, name: str, committing: bool) -> Sending | None:
+    """None where nothing is left to say."""
+    study, key, tag = place
+    unsent = spool.unsent(*place)
+    open_ones = commit_ask.uncommitted(spool, place) if committing else []
+    commitment = commit_ask.told(spool, place) if open_ones or commit_ask.given_up(spool, place) else ""
+    if not (unsent or open_ones or commitment):
+        return None
+    note = _object(spool.result(study, key, f"sending-{tag}.json"))
     return Sending(
-        name, objects, int(note.get("tries", 0)), str(note.get("code", "")), str(note.get("last_utc", ""))
+        destination=name,
+        objects=len(unsent),
+        tries=int(note.get("tries", 0)),
+        code=str(note.get("code", "")),
+        last_utc=str(note.get("last_utc", "")),
+        uncommitted=len(set(open_ones) - set(unsent)),
+        commitment=commitment,
     )
 
 

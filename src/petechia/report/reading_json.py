@@ -48,6 +48,10 @@ def reading_bytes(reading: Reading, names: Names) -> bytes:
             "weights_sha256": reading.provenance.weights_sha256,
         },
         "input_sha256": reading.provenance.input_sha256,
+        "phase_sha256": reading.provenance.phase_sha256 or None,
+        "echoes": [
+            {"echo_time_s": each.echo_time_s, "sha256": each.sha256} for each in reading.provenance.echoes
+        ],
         "settings": dict(sorted(reading.provenance.settings.items())),
         "times": {
             "started_utc": reading.provenance.started_utc,

@@ -83,11 +83,13 @@ def dictionary_bytes(reading: Reading, bids: bool) -> bytes:
     else:
         document["Description"] = f"Columns of lesions.tsv. {DISCLAIMER}"
     document.update(_columns())
+    made = reading.provenance
     document["Provenance"] = {
-        "Software": f"{SOFTWARE} {reading.provenance.version}",
-        "Model": reading.provenance.model,
-        "WeightsSHA256": reading.provenance.weights_sha256,
-        "InputSHA256": reading.provenance.input_sha256,
+        "Software": f"{SOFTWARE} {made.version}",
+        "Model": made.model,
+        "WeightsSHA256": made.weights_sha256,
+        "InputSHA256": made.input_sha256,
+        **({"PhaseSHA256": made.phase_sha256} if made.phase_sha256 else {}),
         "OperatingPoint": reading.operating_point,
     }
     return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

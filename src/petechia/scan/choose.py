@@ -10,8 +10,8 @@ and session:
             part-mag where an SWI of the same subject, session and run is there;
             *_Chimap (QSM) where anything else of the same subject and session can be read;
             with `maps` it is the other way round: they alone are read
-  echoes    of one acquisition, one is read: its echo time nearest to 20-25 ms, where sidecars tell; else
-            the last
+  echoes    of one acquisition, where sidecars tell all their times: the one nearest to 20-25 ms names the
+            reading, and the others come along (scan.echoes); else the last is read alone
   phase     part-phase of the same entities comes along with the image that is read
 """
 
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from petechia.errors import EnvironmentFailure, UsageError
 from petechia.scan.dicom.files import looks_dicom
+from petechia.scan.echoes import nearest_to_best
 from petechia.scan.sidecar import echo_time_s, stem
 from petechia.types import ScanFile
 
@@ -31,7 +32,6 @@ _SUFFIXES = ("T2starw", "swi", "GRE", "MEGRE")
 _MAP_SUFFIX = "Chimap"
 _FOLDERS = ("anat", "swi")
 _OTHER_PARTS = ("phase", "real", "imag")
-_BEST_ECHO_S = (0.020, 0.025)  # where veins and bleeds are dark at 3 T and tissue still gives signal
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AFTER_MOD = ("echo", "flip", "inv", "mt", "part", "proc", "hemi", "space", "split", "recording", "chunk")
 
@@ -209,13 +209,15 @@ def _choose(images: list[Path], root: Path, maps: bool) -> list[ScanFile]:
         # two encodings of one image (.nii and .nii.gz) are not echoes: they stay apart and collide by name
         key = without_echo if "echo" in _entities(path)[0] else path.name
         echoes.setdefault((path.parent, key), []).append(path)
-    chosen = sorted(_best_echo(group) for group in echoes.values())
+    found = sorted(_best_echo(group) for group in echoes.values())
+    chosen = [path for path, _ in found]
     names = [stem(path.name).rpartition("_")[0] for path in chosen]
     scans = []
-    for path, name in zip(chosen, names, strict=True):
+    for (path, others), name in zip(found, names, strict=True):
         suffixes = {_entities(other)[1] for other, same in zip(chosen, names, strict=True) if same == name}
         scan = _bids_scan(path, _with_mod(path) if len(suffixes) > 1 else name, root)
-        scans.append(replace(scan, phase=_phase_of(path, images)))
+        beside = tuple((other, _phase_of(other, images)) for other in others)
+        scans.append(replace(scan, phase=_phase_of(path, images), echoes=beside))
     return scans
 
 
@@ -244,18 +246,21 @@ def _is_swi(path: Path) -> bool:
     return named and entities.get("part") is None
 
 
-def _best_echo(echoes: list[Path]) -> Path:
-    """Nearest to 20-25 ms where every sidecar tells its echo time, else the last by number."""
+def _best_echo(echoes: list[Path]) -> tuple[Path, tuple[Path, ...]]:
+    """Nearest to 20-25 ms where every sidecar tells its echo time, and the others by rising echo time.
+
+    Else the last by number, alone.
+    """
     if len(echoes) == 1:
-        return echoes[0]
+        return echoes[0], ()
     by_number = sorted(echoes, key=lambda path: int(re.sub(r"\D", "", _entities(path)[0]["echo"]) or 0))
     times = [echo_time_s(path) for path in by_number]
     known = [time for time in times if time is not None]
     if len(known) < len(times):
-        return by_number[-1]
-    shortest, longest = _BEST_ECHO_S
-    distance = [max(shortest - time, time - longest, 0.0) for time in known]
-    return by_number[distance.index(min(distance))]
+        return by_number[-1], ()
+    best = by_number[nearest_to_best(known)]
+    by_time = [path for _, path in sorted(zip(known, by_number, strict=True))]
+    return best, tuple(path for path in by_time if path is not best)
 
 
 def _with_mod(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,22 @@ def read_series(scan: ScanFile, settings: DetectSettings) -> Series:
         text = f"found {refusal.found} in the phase image; need {refusal.need}. The scan was read without it."
         unread = Finding("phase-not-used", Outcome.WARN, " ".join(text.split()))
         return replace(series, findings=(*series.findings, unread))
+
+
+def read_other_echoes(
+    scan: ScanFile, settings: DetectSettings, phases: bool = True
+) -> Iterator[tuple[Series | None, tuple[Finding, ...]]]:
+    """The other echoes of the scan one by one, by rising echo time, each with its phase if there is one.
+
+    phases: read them too. An echo that cannot be read is None, with a warning that says why.
+    """
+    for image, phase in scan.echoes:
+        try:
+            one = replace(scan, path=image, phase=phase if phases else None, echoes=())
+            yield read_series(one, settings), ()
+        except Refusal as refusal:
+            text = f"found another echo that cannot be read ({refusal.code}); need all. It was left out."
+            yield None, (Finding("echo-left-out", Outcome.WARN, text),)
 
 
 def _read_file(path: Path, name: str, volume_index: int | None) -> Series:

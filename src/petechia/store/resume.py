@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,9 +27,10 @@ def key(scan_sha256: str, settings: DetectSettings, weights_sha256: str, version
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def with_phase(scan: str, phase: str) -> str:
-    """The hash that stands for a scan and its phase image; the scan's own where there is none."""
-    return hashlib.sha256(f"{scan} {phase}".encode()).hexdigest() if scan and phase else scan
+def with_others(scan: str, others: Sequence[str]) -> str:
+    """The hash that stands for a scan, its phase image and its other echoes; its own where there are none."""
+    words = [scan, *filter(None, others)]
+    return hashlib.sha256(" ".join(words).encode()).hexdigest() if scan and len(words) > 1 else scan
 
 
 def scan_sha256(path: Path) -> str:

@@ -37,5 +37,6 @@ def build(series: Series, settings: DetectSettings) -> Volume:
         protocol=replace(series.protocol, contrast="qsm") if turned else series.protocol,
         excluded=intensity.excluded,
         findings=series.findings + placement.findings + intensity.findings + turned,
+        echoes=series.echoes,
     )
     return with_phase(volume, series.phase)

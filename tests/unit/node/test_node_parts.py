@@ -349,6 +349,13 @@ def test_the_reading_process_has_limits(tmp_path: Path) -> None:
         (["--send-to", "nonsense"], "bad-peer"),
         (["--send-to", "A@127.0.0.1:1", "--aet", "x" * 17], "bad-aet"),
         (["--send-to", "A@127.0.0.1:1", "--port", "70000"], "bad-option"),
+        (["--send-to", "A@127.0.0.1:1", "--commit-wait", "-1"], "bad-option"),
+        (["--send-to", "https://127.0.0.1/dicom-web", "--commit"], "no-destination"),
+        (["--send-to", "A@127.0.0.1:1", "--tls-cert", "node.pem"], "tls-files"),
+        (
+            ["--send-to", "A@127.0.0.1:1", "--tls-cert", "a.pem", "--tls-key", "a.key", "--tls-ca", "c.pem"],
+            "tls-files",
+        ),
         (["status", "--spool", "nowhere"], "no-spool"),
     ],
 )
@@ -366,6 +373,22 @@ def test_usage_is_told_in_one_line(tmp_path: Path, words: list[str], code: str) 
     assert done.stderr.startswith(f"{code}: ")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_with_certificates_no_web_address_in_the_clear() -> None:
+    from petechia.cli.node import _destinations
+
+    assert _destinations(("https://pacs.example/dicom-web",), 0.0, True)[0].url
+    assert _destinations(("http://pacs.example/dicom-web",), 0.0, False)[0].url
+    with pytest.raises(UsageError, match="bad-peer"):
+        _destinations(("http://pacs.example/dicom-web",), 0.0, True)
+
+
+def test_a_promise_is_asked_of_dicom_archives_alone() -> None:
+    from petechia.cli.node import _destinations
+
+    found = _destinations(("PACS@127.0.0.1:104", "https://pacs.example/dicom-web"), 60.0, False)
+    assert [each.commit_s for each in found] == [60.0, 0.0]
 
 
 def test_uids_of_these_tests_are_uids() -> None:

@@ -283,6 +283,8 @@ def test_reading_json_is_complete_and_stable():
         "software",
         "model",
         "input_sha256",
+        "phase_sha256",
+        "echoes",
         "settings",
         "times",
         "files",
@@ -293,6 +295,16 @@ def test_reading_json_is_complete_and_stable():
     assert document["protocol"]["voxel_size_mm"] == [4.0, 4.0, 4.0]
     assert document["model"]["weights_sha256"] == "12" * 32
     assert b"/elsewhere" not in content
+
+
+def test_the_phase_that_was_read_is_named_beside_the_input():
+    reading, volume, brain = example(**SMALL)
+    with_phase = replace(reading, provenance=replace(reading.provenance, phase_sha256="5a" * 32))
+    for given, told in ((reading, None), (with_phase, "5a" * 32)):
+        files = contents(given, volume, brain=brain)
+        assert strict_json(files["reading.json"])["phase_sha256"] == told
+        assert ("5a" * 32 in files["report.html"].decode()) == (told is not None)
+        assert json.loads(files["lesions.json"])["Provenance"].get("PhaseSHA256") == told
 
 
 def test_derivative_passes_the_bids_validator(tmp_path):

@@ -128,7 +128,8 @@ def test_without_an_swi_the_late_echo_is_read_and_the_others_are_at_hand(tmp_pat
     assert series.phase is not None
     assert np.array_equal(series.phase.stored, made["phase", 21.0])
     others = read_echoes(scan)
-    for time, echo in zip((6.0, 13.0, 29.0), others, strict=True):
+    for time, (echo, _) in zip((6.0, 13.0, 29.0), others, strict=True):
+        assert echo is not None
         assert np.array_equal(echo.stored, made["magnitude", time])
         assert echo.phase is not None
         assert np.array_equal(echo.phase.stored, made["phase", time])
@@ -156,7 +157,8 @@ def of_nifti(echo: int, part: str, affine: np.ndarray) -> tuple[np.ndarray, np.n
 def test_the_real_scan_is_the_nifti_beside_it_voxel_for_voxel(given: str) -> None:
     scan = one(REAL / given, "2001")
     second = read_dicom(scan)
-    (first,) = read_echoes(scan)
+    ((first, _),) = read_echoes(scan)
+    assert first is not None
     for echo, series in ((1, first), (2, second)):
         assert series.sform is not None
         assert series.phase is not None

@@ -11,7 +11,7 @@ import pytest
 
 from petechia.store.files import commit
 from petechia.store.manifest import Stamp
-from petechia.store.resume import content_key, find, is_current, key, scan_sha256, with_phase
+from petechia.store.resume import content_key, find, is_current, key, scan_sha256, with_others
 from petechia.types import DetectSettings, ExportSettings, OutputFile
 
 OTHER = {
@@ -85,7 +85,7 @@ def test_what_cannot_be_hashed_has_no_hash_and_never_blocks(tmp_path: Path) -> N
 
 def test_a_phase_image_that_comes_goes_or_changes_makes_another_reading() -> None:
     scan, phases = "a" * 64, ("", "b" * 64, "c" * 64)
-    hashes = {with_phase(scan, phase) for phase in phases}
+    hashes = {with_others(scan, (phase,)) for phase in phases}
     assert len(hashes) == 3
-    assert with_phase(scan, "") == scan
-    assert with_phase("", "b" * 64) == ""  # never current
+    assert with_others(scan, ("",)) == with_others(scan, ()) == scan
+    assert with_others("", ("b" * 64,)) == ""  # never current

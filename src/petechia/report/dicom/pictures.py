@@ -140,10 +140,11 @@ def _heading(reading: Reading) -> Image.Image:
 
 def _footing(reading: Reading) -> Image.Image:
     provenance = reading.provenance
+    phase = f"phase {provenance.phase_sha256[:12]} | " if provenance.phase_sha256 else ""
     made = (
         f"{SOFTWARE} {provenance.version} | model {provenance.model} | "
         f"weights {provenance.weights_sha256[:12]} | "
-        f"input {provenance.input_sha256[:12]} | operating point {reading.operating_point}"
+        f"input {provenance.input_sha256[:12]} | {phase}operating point {reading.operating_point}"
     )
     return _stack([_line(made, GREY), _line(f"{WARNING}   {DISCLAIMER}", RED, 22)])
 

@@ -69,6 +69,7 @@ def parameters(reading: Reading) -> list[tuple[str, str]]:
         ("model", provenance.model),
         ("weights_sha256", provenance.weights_sha256),
         ("input_sha256", provenance.input_sha256),
+        *((("phase_sha256", provenance.phase_sha256),) if provenance.phase_sha256 else ()),
         ("operating_point", reading.operating_point),
         ("statement", DISCLAIMER),
     ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from petechia.types import Lesion, Reading
+from petechia.types import Lesion, Provenance, Reading
 
 _SPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:petechia:dicom")
 
@@ -57,13 +57,18 @@ def root_of(reading: Reading, headers: Sequence[Dataset]) -> Root:
     statement = {
         **way,
         "instances": sorted(str(header.SOPInstanceUID) for header in headers),
-        "input": provenance.input_sha256,
+        "input": " ".join(filter(None, _read(provenance))),
         "status": reading.status.value,
         "findings": [[each.code, each.outcome.value, each.text] for each in reading.findings],
         "count": [reading.count, reading.count_interval_90],
         "lesions": None if reading.lesions is None else [_said(lesion) for lesion in reading.lesions],
     }
     return Root(_digest(way), _digest(statement))
+
+
+def _read(provenance: Provenance) -> tuple[str, ...]:
+    """Hashes of all that was read; "" for what there was not."""
+    return (provenance.input_sha256, provenance.phase_sha256, *(each.sha256 for each in provenance.echoes))
 
 
 def _said(lesion: Lesion) -> list[object]:

@@ -16,7 +16,7 @@ def dicom_sha256(dicom: DicomSeries) -> str:
     "" where a file cannot be read. A zip stands for its members, so that changing it changes the hash.
     """
     whole = hashlib.sha256()
-    parts = [dicom] if dicom.phase is None else [dicom, dicom.phase]
+    parts = [part for each in (dicom, *dicom.echoes) for part in (each, each.phase) if part is not None]
     hashes: dict[Path, str] = {}
     for part in parts:
         for path in part.files:

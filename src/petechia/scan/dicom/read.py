@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,34 +42,32 @@ def read_dicom(scan: ScanFile) -> Series:
     return _with(series, phase, notes)
 
 
-def read_echoes(scan: ScanFile) -> tuple[Series, ...]:
-    """The other echoes of the scan, by rising echo time, each with its phase if there is one."""
-    echoes = []
+def read_echoes(scan: ScanFile, phases: bool = True) -> Iterator[tuple[Series | None, tuple[Finding, ...]]]:
+    """The other echoes of the scan one by one, by rising echo time, each with its phase if there is one.
+
+    phases: read them too. An echo that cannot be read is None, with a warning that says why.
+    """
     for echo in () if scan.dicom is None else scan.dicom.echoes:
-        series, ordered = _read(echo, scan)
-        phase = None if echo.phase is None else _phase_of(echo.phase, scan, ordered)[0]
-        echoes.append(_with(series, phase, ()))
-    return tuple(echoes)
+        try:
+            series, ordered = _read(echo, scan)
+        except Refusal as refusal:
+            text = f"found another echo that cannot be read ({refusal.code}); need all. It was left out."
+            yield None, (Finding("echo-left-out", Outcome.WARN, text),)
+            continue
+        phase = _phase_of(echo.phase, scan, ordered)[0] if phases and echo.phase else None
+        yield _with(series, phase, ()), ()
 
 
 def source_headers(dicom: DicomSeries) -> tuple[Dataset, ...]:
     """Whole headers of the source images without pixels, in slice order; one for a multi-frame object.
 
-    () where a header cannot be read, or where they name two patients or studies: nothing may be filed under
-    either of them then.
+    () where a header cannot be read. Whether all are of one patient and study is for those to ask who file
+    something under them.
     """
     try:
-        headers = tuple(read_dataset(path) for path in dicom.files)
+        return tuple(read_dataset(path) for path in dicom.files)
     except Refusal:
         return ()
-    owners = {
-        tuple(
-            str(each.get(tag, ""))
-            for tag in ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID")
-        )
-        for each in headers
-    }
-    return headers if len(owners) == 1 else ()
 
 
 def refusal_of(finding: Finding, path: Path) -> Refusal:

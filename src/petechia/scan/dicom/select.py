@@ -76,6 +76,7 @@ def select(stacks: Sequence[Stack], wanted: str | None) -> Selection:
         )
         notes += (Finding("series-forced", Outcome.WARN, text),)
     echoes = tuple((echo, find_phase(echo, stacks)[0]) for echo in _other_echoes(chosen, stacks))
+    notes += _unlike_echoes(chosen, stacks)
     return Selection(
         chosen, phase, echoes, _told(stacks, chosen, wanted, phase, echoes), notes, _clash(chosen)
     )
@@ -170,14 +171,39 @@ def _other_echoes(chosen: Stack, stacks: Sequence[Stack]) -> list[Stack]:
     alike = [
         other
         for other in stacks
-        if other is not chosen
-        and other.verdict == chosen.verdict
+        if _another_echo(chosen, other)
         and _same_grid(chosen, other)
         and (other.first.series_uid == first.series_uid or other.first.description == first.description != "")
-        and other.first.echo_time_ms is not None
-        and _echo_gap(chosen, other) > _SAME_ECHO_MS
     ]
     return sorted(alike, key=lambda other: other.first.echo_time_ms or 0.0)
+
+
+def _another_echo(chosen: Stack, other: Stack) -> bool:
+    return (
+        other is not chosen
+        and other.verdict == chosen.verdict
+        and other.first.echo_time_ms is not None
+        and _echo_gap(chosen, other) > _SAME_ECHO_MS
+    )
+
+
+def _unlike_echoes(chosen: Stack, stacks: Sequence[Stack]) -> tuple[Finding, ...]:
+    """A warning for echoes of the series that do not lie on its grid: a slice is missing there, perhaps."""
+    left = [
+        other
+        for other in stacks
+        if _another_echo(chosen, other)
+        and other.first.series_uid == chosen.first.series_uid
+        and not _same_grid(chosen, other)
+    ]
+    if chosen.verdict.kind is not Kind.MAGNITUDE or not left:
+        return ()
+    sizes = ", ".join(str(len(other.frames)) for other in left[:8])
+    text = (
+        f"found other echoes of the series with {sizes} slices; need {len(chosen.frames)} on the same grid. "
+        "They were left out."
+    )
+    return (Finding("echo-left-out", Outcome.WARN, text),)
 
 
 # -- what is told ------------------------------------------------------------------------------------------

@@ -601,3 +601,17 @@ def test_sagittal_slices_are_sagittal() -> None:
         *np.array([float(x) for x in sagittal().headers[0].ImageOrientationPatient]).reshape(2, 3)
     )
     assert abs(normal[0]) > 0.9
+
+
+def test_the_phase_that_was_read_stands_where_the_input_stands() -> None:
+    """Segmentation, report and pictures; another phase is another statement, so it has other UIDs."""
+    this = case()
+    phase = "5a" * 32
+    beside = replace(
+        this, reading=replace(this.reading, provenance=replace(this.reading.provenance, phase_sha256=phase))
+    )
+    for name, content in beside.outputs().items():
+        said = "\n".join(str(element.value) for element in read(content).iterall())
+        assert phase in said, name
+        assert phase not in "\n".join(str(element.value) for element in read(this.outputs()[name]).iterall())
+        assert read(content).SOPInstanceUID != read(this.outputs()[name]).SOPInstanceUID
