@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from petechia.evaluate.froc import BAND_RANGE
-from petechia.evaluate.plot import HEIGHT, LEFT, TOP, WIDTH, axes, points_text, staircase, xy
+from petechia.evaluate.plot import BOTTOM, HEIGHT, RIGHT, WIDTH, axes, points_text, staircase, xy
 from petechia.evaluate.values import Evaluation
 
 # Okabe & Ito 2008: told apart by colour-blind readers; the dash tells them apart in print.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 2", "1 2")
 _APART = 4.0  # picture units between the whiskers of two models at one number of false positives
-_ROW = 17.0  # of the key
+_ROW, _KEY = 17.0, 190  # of the key: a line's height, its width
 
 
 def colour(place: int) -> str:
@@ -70,15 +70,16 @@ def _curve(place: int, evaluation: Evaluation, shift: float) -> list[str]:
 
 
 def _key(curves: Sequence[tuple[int, str, Evaluation]]) -> list[str]:
-    """Names beside their line, in the top left corner, where a good curve would start low."""
+    """Names beside their line, in the bottom right corner, where no useful curve runs."""
     parts = []
+    left, top = WIDTH - RIGHT - _KEY, HEIGHT - BOTTOM - 8 - (len(curves) - 1) * _ROW
     for number, (place, name, evaluation) in enumerate(curves):
-        y = TOP + 18 + number * _ROW
+        y = top + number * _ROW
         ink, dash = colour(place), DASHES[place % len(DASHES)]
         parts.append(
             f'<line class="curve" stroke="{ink}" stroke-dasharray="{dash}" '
-            f'x1="{LEFT + 12}" x2="{LEFT + 44}" y1="{y:.0f}" y2="{y:.0f}"/>'
+            f'x1="{left}" x2="{left + 32}" y1="{y:.0f}" y2="{y:.0f}"/>'
         )
         none = "" if evaluation.froc.fp_per_scan else " (no curve)"
-        parts.append(f'<text class="tick" x="{LEFT + 50}" y="{y + 4:.0f}">{name}{none}</text>')
+        parts.append(f'<text class="tick" x="{left + 38}" y="{y + 4:.0f}">{name}{none}</text>')
     return parts

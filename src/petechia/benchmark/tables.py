@@ -90,6 +90,7 @@ def headline(result: ModelResult) -> dict[str, str]:
     cells["precision"] = shown(pooled.precision, absent=NO_DETECTIONS)
     cells["median F1"] = shown(pooled.median_f1, absent=NO_LESIONS)
     cells["CPU-s"] = _number(cost.cpu_s if cost else None, 1)
+    cells["most CPU-s"] = _number(cost.cpu_s_most if cost else None, 1)
     cells["memory MB"] = _number(cost.peak_mb if cost else None, 0)
     cells["size MB"] = f"{sheet.size_mb:.1f}"
     cells["analysed"] = f"{pooled.analysed} of {pooled.scans}"
