@@ -166,9 +166,9 @@ def truth_table(rows: Sequence[TruthRow]) -> str:
 
 def _front(places: Sequence[tuple[str, str]], options: ConvertOptions) -> Iterator[File]:
     made = [{"Name": "petechia convert", "Version": __version__}]
-    common = {"BIDSVersion": BIDS_VERSION, "GeneratedBy": made}
-    raw = {"Name": "Labelled scans, converted", "DatasetType": "raw"}
-    truth = {
+    common: dict[str, object] = {"BIDSVersion": BIDS_VERSION, "GeneratedBy": made}
+    raw: dict[str, object] = {"Name": "Labelled scans, converted", "DatasetType": "raw"}
+    truth: dict[str, object] = {
         "Name": "Microbleeds as labelled", "DatasetType": "derivative",
         "SourceDatasets": [{"URL": "../.."}],
     }  # fmt: skip

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from petechia.lesions.grow import GrowOptions
 
+__all__ = ["ConvertOptions", "Converted", "GrowOptions", "Labelled", "Point", "Position"]
+
 Position = tuple[float, float, float]
 
 
