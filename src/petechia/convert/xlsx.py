@@ -106,12 +106,12 @@ def _value(cell: ElementTree.Element, shared: list[str]) -> str:
 
 def _parse(archive: zipfile.ZipFile, member: str, path: Path) -> ElementTree.Element:
     """One XML member; without a document type, since entities in it could grow without bound."""
-    with archive.open(member) as stream:
+    with archive.open(name=member, mode="r") as stream:
         content = stream.read(MAX_MEMBER_BYTES + 1)
     if len(content) > MAX_MEMBER_BYTES:
         raise _bad(path, f"{member} above {MAX_MEMBER_BYTES} bytes", "a table of lesions")
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise _bad(path, f"a document type in {member}", "plain SpreadsheetML")
+    if b"<!DOCTYPE" in content or b"\0" in content:  # NUL: UTF-16, in which the word would not be seen
+        raise _bad(path, f"a document type or UTF-16 in {member}", "plain SpreadsheetML in UTF-8")
     return ElementTree.fromstring(content)
 
 

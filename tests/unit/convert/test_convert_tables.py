@@ -104,21 +104,30 @@ def test_a_damaged_workbook_is_refused(tmp_path: Path) -> None:
         read_workbook(tmp_path / "t.xlsx", "None")
 
 
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+ENTITY = f'<!DOCTYPE sst [<!ENTITY a "aaaa">]><sst xmlns="{MAIN}"><si><t>&a;</t></si></sst>'
+
+
 @pytest.mark.parametrize(
-    ("member", "text"),
+    ("member", "content", "found"),
     [
-        ("xl/sharedStrings.xml", '<!DOCTYPE x [<!ENTITY a "aaaa">]><sst/>'),
-        ("xl/worksheets/sheet9.xml", "<worksheet"),
-        ("xl/workbook.xml", "<workbook/>"),
+        ("xl/sharedStrings.xml", ENTITY.encode(), "a document type"),
+        ("xl/sharedStrings.xml", ENTITY.encode("utf-16"), "UTF-16"),
+        ("xl/sharedStrings.xml", f'<sst xmlns="{MAIN}"/>'.encode(), "text number 0 of 0"),
+        ("xl/worksheets/sheet9.xml", b"<worksheet", "broken workbook"),
+        ("xl/workbook.xml", b"<workbook/>", "sheets none"),
     ],
 )
-def test_a_hostile_or_broken_member_is_refused(tmp_path: Path, member: str, text: str) -> None:
+def test_a_hostile_or_broken_member_is_refused(
+    tmp_path: Path, member: str, content: bytes, found: str
+) -> None:
     source, path = write_xlsx(tmp_path / "s.xlsx", [["a", 1, 2, 3]]), tmp_path / "t.xlsx"
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
-            new.writestr(name, text if name == member else old.read(name))
-    with pytest.raises(Refusal, match="bad-table"):
+            new.writestr(name, content if name == member else old.read(name))
+    with pytest.raises(Refusal, match="bad-table") as caught:
         read_workbook(path)
+    assert found in caught.value.line
 
 
 def test_matlab_points(tmp_path: Path) -> None:
