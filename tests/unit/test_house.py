@@ -88,7 +88,7 @@ def test_help_names_the_commands_and_leaves_the_home_alone(tmp_path: Path) -> No
         env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")},
     )
     assert done.returncode == 0, done.stderr
-    for command in ("detect", "evaluate", "simulate", "train"):
+    for command in ("detect", "evaluate", "simulate", "train", "benchmark", "models", "convert"):
         assert command in done.stdout
     assert list(tmp_path.iterdir()) == []
 

@@ -40,6 +40,10 @@ _COMMANDS = {
     "simulate": "Make labelled scans from physics, for trying, testing and training.",
     "evaluate": "Score readings against known lesions.",
     "train": "Train a model on simulated scans.",
+    "benchmark": "Compare models: the same scans, the same scorer, one page.",
+    "models": "List the models: inputs, training data, licence, figures, size, limits.",
+    "convert": "Bring labelled scans of other formats into the layout that is scored.",
+    "points-to-masks": "Turn centre points into lesion masks.",
     "node": "Sit in the network: take DICOM studies in, read them, send the results back.",
 }
 
@@ -54,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(error.line)
         code = error.exit_code
     except KeyboardInterrupt as error:
-        resumes = words[:1] == ["detect"]
+        resumes = words[:1] in (["detect"], ["benchmark"])
         complain(f"interrupted{': finished scans are kept; the same command goes on from there' * resumes}")
         code = error.exit_code if isinstance(error, Stopped) else EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last stop of our own mistakes: shown whole, exit 1
@@ -91,5 +95,6 @@ def build(chosen: str = "") -> App:
     )
     for place, (name, line) in enumerate(_COMMANDS.items()):
         short = None if name == chosen else line
-        app.command(f"petechia.cli.{name}:{name}", name=name, help=short, sort_key=place)
+        function = name.replace("-", "_")
+        app.command(f"petechia.cli.{function}:{function}", name=name, help=short, sort_key=place)
     return app

@@ -68,8 +68,8 @@ def no_detections() -> Detections:
 def acquisition(name: str, root: Path) -> tuple[str, float | None, float | None]:
     """Contrast, slice thickness in mm and field in tesla, from the name and the image's sidecar in `root`.
 
-    BIDS: MagneticFieldStrength (T), SliceThickness (mm); SimulatedVoxelSize (mm), whose largest side is
-    taken, is what `petechia simulate` writes. What nobody says is unknown.
+    BIDS: MagneticFieldStrength (T), SliceThickness (mm); else the largest side of SimulatedVoxelSize or
+    StoredVoxelSize (mm), which `petechia simulate` and `petechia convert` write. What nobody says is unknown.
     """
     contrast = next((each for each in ("swi", "gre", "qsm") if f"acq-{each}" in name.lower()), "unknown")
     subject, _, rest = name.partition("_")
@@ -80,7 +80,7 @@ def acquisition(name: str, root: Path) -> tuple[str, float | None, float | None]
         if path.name[len(name)] not in "_.":  # sub-1_acq-swi is not sub-1_acq-swithick
             continue
         sidecar = read_json(path)
-        size = sidecar.get("SimulatedVoxelSize")
+        size = sidecar.get("SimulatedVoxelSize") or sidecar.get("StoredVoxelSize")
         sides = (
             [float(side) for side in size if isinstance(side, int | float)] if isinstance(size, list) else []
         )

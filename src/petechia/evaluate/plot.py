@@ -26,7 +26,7 @@ def froc_svg(evaluation: Evaluation) -> str:
     parts = [
         f'<svg class="froc" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         'aria-label="FROC: sensitivity against false positives per scan">',
-        *_axes(),
+        *axes(),
     ]
     if froc.fp_per_scan:
         end = froc.fp_per_scan[-1]
@@ -35,15 +35,15 @@ def froc_svg(evaluation: Evaluation) -> str:
         if len(inside) > 1:
             upper = [(x, high) for x, _, high in inside]
             lower = [(x, low) for x, low, _ in reversed(inside)]
-            parts.append(f'<polygon class="band" points="{_points([*upper, *lower])}"/>')
+            parts.append(f'<polygon class="band" points="{points_text([*upper, *lower])}"/>')
         steps = staircase(froc.fp_per_scan, froc.sensitivity)
-        parts.append(f'<polyline class="curve" points="{_points(steps)}"/>')
+        parts.append(f'<polyline class="curve" points="{points_text(steps)}"/>')
         for each in froc.at:
             if each.sensitivity.value is not None and each.fp_per_scan <= end:
-                x, y = _xy((each.fp_per_scan, each.sensitivity.value))
+                x, y = xy((each.fp_per_scan, each.sensitivity.value))
                 parts.append(f'<circle class="at" cx="{x:.1f}" cy="{y:.1f}" r="3.2"/>')
         if end < BAND_RANGE[1]:
-            x, y = _xy((end, froc.sensitivity[-1]))
+            x, y = xy((end, froc.sensitivity[-1]))
             parts.append(f'<line class="end" x1="{x:.1f}" x2="{x:.1f}" y1="{y - 6:.1f}" y2="{y + 6:.1f}"/>')
     else:
         parts.append(
@@ -67,17 +67,18 @@ def staircase(fp_per_scan: Sequence[float], sensitivity: Sequence[float]) -> lis
     return steps
 
 
-def _axes() -> list[str]:
+def axes() -> list[str]:
+    """Frame, grid, ticks and the names of both axes."""
     left, right, top, bottom = LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM
     parts = [f'<rect class="frame" x="{left}" y="{top}" width="{right - left}" height="{bottom - top}"/>']
     for value in X_TICKS:
-        x, _ = _xy((value, 0.0))
+        x, _ = xy((value, 0.0))
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
         parts.append(
             f'<text class="tick" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{value:g}</text>'
         )
     for value in Y_TICKS:
-        _, y = _xy((1.0, value))
+        _, y = xy((1.0, value))
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(
             f'<text class="tick" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.1f}</text>'
@@ -99,13 +100,13 @@ def _operating_point(fp: Figure, sensitivity: Figure, confidence: float) -> list
     """A diamond with its two intervals."""
     if fp.value is None or sensitivity.value is None:
         return []
-    x, y = _xy((fp.value, sensitivity.value))
+    x, y = xy((fp.value, sensitivity.value))
     parts = []
     if sensitivity.low is not None and sensitivity.high is not None:
-        y_low, y_high = _xy((fp.value, sensitivity.low))[1], _xy((fp.value, sensitivity.high))[1]
+        y_low, y_high = xy((fp.value, sensitivity.low))[1], xy((fp.value, sensitivity.high))[1]
         parts.append(f'<line class="cross" x1="{x:.1f}" x2="{x:.1f}" y1="{y_low:.1f}" y2="{y_high:.1f}"/>')
     if fp.low is not None and fp.high is not None:
-        x_low, x_high = _xy((fp.low, 0.0))[0], _xy((fp.high, 0.0))[0]
+        x_low, x_high = xy((fp.low, 0.0))[0], xy((fp.high, 0.0))[0]
         parts.append(f'<line class="cross" x1="{x_low:.1f}" x2="{x_high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
     place = f"sensitivity {sensitivity.value:.2f} at {fp.value:.2f} FP/scan"
     title = f"operating point: {place}; bars are {confidence:.0%} intervals"
@@ -115,7 +116,7 @@ def _operating_point(fp: Figure, sensitivity: Figure, confidence: float) -> list
     return parts
 
 
-def _xy(point: Point) -> Point:
+def xy(point: Point) -> Point:
     """Data -> picture coordinates; x on the log axis, held within the frame."""
     low, high = (math.log(edge) for edge in BAND_RANGE)
     x = min(max(math.log(max(point[0], 1e-9)), low), high)
@@ -123,8 +124,9 @@ def _xy(point: Point) -> Point:
     return LEFT + (x - low) / (high - low) * width, TOP + (1 - min(max(point[1], 0.0), 1.0)) * height
 
 
-def _points(points: Sequence[Point]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in map(_xy, points))
+def points_text(points: Sequence[Point]) -> str:
+    """The points, in data coordinates, as an SVG attribute."""
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in map(xy, points))
 
 
 def bar_svg(figure: Figure, most: float) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from petechia.store.disk import DISK, Disk
-from petechia.store.files import TEMP_PREFIX, _fsync_folder, file_sha256, make_folder, write_file
+from petechia.store.files import TEMP_PREFIX, _fsync_folder, file_sha256, make_folder, told, write_file
 
 
 class Part:
@@ -159,3 +159,22 @@ def private_folder(place: Path) -> Path:
 def sha256_of(path: Path) -> str:
     """Of a file of ours, hex; "" if there is none."""
     return file_sha256(path)
+
+
+def appear_whole(folder: Path, files: Iterable[tuple[str, bytes]], disk: Disk = DISK) -> None:
+    """Make `folder` with `files` in it, or leave nothing: whatever `files` raises, it is raised on.
+
+    Names may hold folders. Work is done beside `folder`, under a private name. Raises EnvironmentFailure.
+    """
+    private = folder.resolve().parent / f"{TEMP_PREFIX}{secrets.token_hex(8)}"
+    with told(folder):
+        try:
+            make_folder(private, disk)
+            for name, content in files:
+                write_file(private / name, content, disk)
+            if folder.is_dir():
+                os.rmdir(folder)  # an empty one; a full one fails here, and nothing is lost
+            rename(private, folder, disk)
+        except BaseException:
+            shutil.rmtree(private, ignore_errors=True)
+            raise

@@ -18,7 +18,9 @@ from petechia.cli.main import main
 from petechia.errors import EnvironmentFailure, PetechiaError, Refusal, UsageError
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ("detect", "simulate", "evaluate", "train")
+COMMANDS = (
+    "detect", "simulate", "evaluate", "train", "benchmark", "models", "convert", "points-to-masks",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,234 @@
+"""Read a dataset with every model, score each alike, weigh the cost. Resumes where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from petechia import __version__, batch
+from petechia.batch import BatchOptions, ScanResult
+from petechia.benchmark.measured import read_costs
+from petechia.benchmark.sheets import ordered, read_sheet
+from petechia.benchmark.values import (
+    BYTES_PER_MB,
+    COMPARED_AT,
+    COUNT_AT,
+    READ_AT,
+    Benchmark,
+    BenchmarkOptions,
+    Cost,
+    ModelResult,
+)
+from petechia.errors import EnvironmentFailure, UsageError
+from petechia.evaluate.api import check_options, score
+from petechia.evaluate.bootstrap import draw_weights, figure
+from petechia.evaluate.collect import collect, find_truths, pair_names
+from petechia.evaluate.froc import sensitivity_at
+from petechia.evaluate.tally import candidates, tally
+from petechia.evaluate.values import Collected, EvaluateOptions, Figure, ScanPair
+from petechia.network.card import load_card, model_names
+from petechia.store.place import check_root
+from petechia.types import DetectSettings, FloatArray, LesionClass, OutputFile, ScanFile
+
+READINGS = "readings"
+# A model that cannot run is a row that says so; a full disk or a lock is not the model's fault.
+MODEL_CODES = frozenset({"no-model", "weights-missing", "weights-hash", "weights-version", "network-output"})
+_UNLOADABLE = "the model could not be loaded"  # how batch.worker begins
+
+Progress = Callable[[str, int, int, ScanFile, ScanResult | None], None]
+"""(model, index from 0, how many, scan, None when it starts and its result when it ends)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored:
+    """A model's result, and the resamples it may be compared by; None where it was not scored."""
+
+    result: ModelResult
+    names: tuple[str, ...]
+    rows: FloatArray | None  # (r,) sensitivity at COMPARED_AT
+
+
+def run_benchmark(
+    data: Path, out: Path, options: BenchmarkOptions, command: str, report: Progress
+) -> Benchmark:
+    """Every model's readings under OUT/readings/MODEL, and their scores.
+
+    UsageError: no-scan, nothing-to-compare, not-a-folder, bad-option, same-model-twice. EnvironmentFailure:
+    what ends a run of `petechia detect`. A model that cannot be loaded or read with is a row of its own.
+    """
+    check_options(options.evaluate)
+    check_root(out, [data])
+    models = options.models or ordered(model_names())
+    folders = reading_folders(models, out)
+    scans, notes, simulated = _scans_with_truth(data, options)
+    scored = []
+    for model in models:
+        scored.append(_one(model, data, folders[model], scans, options, report))
+    return Benchmark(
+        data=data,
+        options=options,
+        version=__version__,
+        simulated=simulated,
+        scans=len(scans),
+        command=command,
+        results=_compared(scored, options.evaluate),
+        notes=notes,
+    )
+
+
+def reading_folders(models: tuple[str, ...], out: Path) -> dict[str, Path]:
+    """A folder of readings for each model. UsageError `same-model-twice` where two would share one."""
+    folders: dict[str, Path] = {}
+    for model in models:
+        name = model if model in model_names() else Path(model).resolve().name
+        folder = out / READINGS / name
+        if folder in folders.values():
+            raise UsageError(
+                "same-model-twice", model, found=f"{name} twice among the models", need="different names",
+                remedy="Rename one model folder.",
+            )  # fmt: skip
+        folders[model] = folder
+    return folders
+
+
+def _scans_with_truth(
+    data: Path, options: BenchmarkOptions
+) -> tuple[tuple[ScanFile, ...], tuple[str, ...], bool]:
+    """The scans to read, what must be said of the others, and whether the truth is simulated."""
+    from petechia.evaluate.pair import is_simulated
+
+    if not data.is_dir():
+        found = "a file" if data.exists() else "nothing"
+        raise UsageError("not-a-folder", data, found=found, need="a folder", remedy="Check the path.")
+    root, tables = find_truths(data)
+    found_scans = batch.find_scans(data, options.participants)
+    partner = pair_names(tables, [scan.name for scan in found_scans])
+    known = set(partner.values())
+    scans = tuple(scan for scan in found_scans if scan.name in known)
+    if not scans:
+        raise UsageError(
+            "nothing-to-compare", data, found=f"{len(found_scans)} scans, none with a truth of its name",
+            need="derivatives/truth with tables named like the scans", remedy="See petechia convert --help.",
+        )  # fmt: skip
+    spare = len(found_scans) - len(scans)
+    notes = (f"{spare} scans have no truth and were not read",) if spare else ()
+    return scans, notes, is_simulated(root)
+
+
+def _one(
+    model: str, data: Path, folder: Path, scans: tuple[ScanFile, ...], options: BenchmarkOptions,
+    report: Progress,
+) -> _Scored:  # fmt: skip
+    """Read and score with one model, or say why that cannot be done."""
+    sheet = read_sheet(model)
+    failed = sheet.problem or _read(model, folder, scans, options, report)
+    if failed:
+        return _Scored(ModelResult(sheet, None, None, Figure(None), "", failed), (), None)
+    evaluate = replace(options.evaluate, skip_missing=bool(options.participants))
+    collected, point = at_point(collect(folder, data, evaluate), model)
+    return _Scored(
+        ModelResult(
+            sheet=read_sheet(model),
+            evaluation=score(collected, folder, data, evaluate),
+            cost=_cost(folder, scans),
+            gain=Figure(None),
+            point=point,
+            failed="",
+        ),
+        tuple(pair.name for pair in collected.pairs),
+        _rows(collected.pairs, evaluate),
+    )
+
+
+def _read(
+    model: str, folder: Path, scans: tuple[ScanFile, ...], options: BenchmarkOptions, report: Progress
+) -> str:
+    """Read what is not read yet -> "" or one line why this model cannot."""
+    settings = DetectSettings(model=model, operating_point=READ_AT)
+    files = _root_files() if any(scan.bids for scan in scans) else ()
+    run = BatchOptions(
+        timeout_s=options.timeout_s, force=options.force, root_files=files, reader=options.reader
+    )
+
+    def told(index: int, total: int, scan: ScanFile, result: ScanResult | None) -> None:
+        report(model, index, total, scan, result)
+
+    try:
+        batch.read_many(scans, folder, settings, run, told)
+    except EnvironmentFailure as error:
+        if error.code not in MODEL_CODES:
+            raise
+        return f"{error.code}: found {error.found}; need {error.need}"
+    except RuntimeError as error:
+        if not str(error).startswith(_UNLOADABLE):
+            raise
+        return str(error).splitlines()[0]
+    return ""
+
+
+def _root_files() -> tuple[OutputFile, ...]:
+    """A derivative's own files; its validator is told to pass over the cost files too."""
+    files = batch.dataset_files()
+    return tuple(
+        replace(file, content=file.content + b"*_cost.json\n") if file.name == ".bidsignore" else file
+        for file in files
+    )
+
+
+def at_point(collected: Collected, model: str) -> tuple[Collected, str]:
+    """The readings with their classes at COUNT_AT, and what to call that point.
+
+    They were made at READ_AT, so that the curve reaches further; `cmb` and `possible` differ from point to
+    point by a threshold on the probability alone. The count's interval speaks of READ_AT, so it is left out.
+    """
+    definite = {name: value for name, value, _ in load_card(model).points}.get(COUNT_AT)
+    if definite is None:
+        return collected, READ_AT
+    pairs = tuple(_relabelled(pair, definite) for pair in collected.pairs)
+    return replace(collected, pairs=pairs), f"{COUNT_AT}: probability from {definite:g}"
+
+
+def _relabelled(pair: ScanPair, definite: float) -> ScanPair:
+    counted = {LesionClass.CMB.value, LesionClass.POSSIBLE.value}
+    rows = zip(pair.detections.kind, pair.detections.probability, strict=True)
+    kinds = tuple(
+        (LesionClass.CMB.value if probability >= definite else LesionClass.POSSIBLE.value)
+        if kind in counted
+        else kind
+        for kind, probability in rows
+    )
+    return replace(pair, detections=replace(pair.detections, kind=kinds), interval=None)
+
+
+def _cost(folder: Path, scans: tuple[ScanFile, ...]) -> Cost:
+    cpu, peak = read_costs([folder / scan.folder for scan in scans])
+    return Cost(
+        scans=len(cpu),
+        cpu_s=sum(cpu) / len(cpu) if cpu else None,
+        cpu_s_most=max(cpu, default=None),
+        peak_mb=max(peak) / BYTES_PER_MB if peak else None,
+    )
+
+
+def _rows(pairs: tuple[ScanPair, ...], options: EvaluateOptions) -> FloatArray:
+    """Sensitivity at COMPARED_AT in every resample (r,), the same resamples as the other figures have."""
+    counts = tally(pairs, options)
+    clusters = [pair.subject if options.resample_by == "subject" else pair.name for pair in pairs]
+    weights = draw_weights(clusters, options.resamples, options.seed)
+    found = candidates(pairs, options)
+    return sensitivity_at(found, counts.lesions, counts.analysed, weights, COMPARED_AT)
+
+
+def _compared(scored: list[_Scored], options: EvaluateOptions) -> tuple[ModelResult, ...]:
+    """Each model's gain over the first one that was scored, where both saw the same scans."""
+    first = next((each for each in scored if each.rows is not None), None)
+    results = []
+    for each in scored:
+        same = first is not None and each is not first and each.names == first.names
+        if same and first is not None and each.rows is not None and first.rows is not None:
+            gain = figure(each.rows - first.rows, options)
+            results.append(replace(each.result, gain=gain))
+        else:
+            results.append(each.result)
+    return tuple(results)
