@@ -20,7 +20,9 @@ from report_phantom import affine_for, example, make_reading, make_volume, rando
 from petechia.report import dataset_files, render
 from petechia.types import DISCLAIMER, LesionClass, Region, Side
 
-HEADER = "id\tx_mm\ty_mm\tz_mm\tprobability\tclass\tdiameter_mm\tvolume_mm3\tregion\tside\tcontrast"
+HEADER = (
+    "id\tx_mm\ty_mm\tz_mm\tprobability\tclass\tdiameter_mm\tvolume_mm3\tregion\tside\tcontrast\tmars\tbombs"
+)
 COLUMNS = HEADER.split("\t")
 SMALL = {"shape": (36, 45, 35), "spacing": (4.0, 4.0, 4.0)}
 
