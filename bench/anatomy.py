@@ -1,4 +1,4 @@
-"""How good the anatomy step is on simulated heads: brain overlap, places of planted bleeds, the filter's cost.
+"""How good the anatomy step is on simulated heads: brain overlap, places of bleeds, the filter's cost.
 
     python bench/anatomy.py --anatomy LABEL_MAPS [--heads head_15 head_16] [--scans 8] [--true-map]
 

@@ -105,7 +105,8 @@ def train(
     settings = TrainSettings(
         out=out, anatomy=anatomy, start_from=start_from, steps=steps, hard_steps=hard_steps,
         anatomy_steps=anatomy_steps, anatomy_scans=anatomy_scans, second_steps=second_steps,
-        learning_rate=learning_rate, scans=scans, seed=seed, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
+        learning_rate=learning_rate, scans=scans,
+        seed=seed, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
         world=chosen_world(world, off, "petechia train"),
     )  # fmt: skip
     model = run(settings, complain)

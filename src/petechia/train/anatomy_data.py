@@ -21,13 +21,14 @@ from petechia.regions import PARCELS
 from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.head import build_head
 from petechia.simulate.plan import ScanPlan
-from petechia.simulate.scan import SimulatedScan, simulate_scan
+from petechia.simulate.scan import IGNORE, SimulatedScan, simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.files import write_file
-from petechia.train.data import IGNORE, as_volume, bend, beyond
+from petechia.train.data import as_volume, bend, beyond
 from petechia.volume.susceptibility import turn_map
 
 FINE_MM = 1.4
+TIMES = 2  # a head costs 15 CPU-s, an acquisition of it 2
 SEED = 5  # of the stream that draws heads and plans
 STRIPPED = 0.2  # of the heads are shown without skull
 CUT = 0.2  # of the heads are shown without their top or bottom
@@ -45,16 +46,19 @@ class AnatomyExample:
 def make_anatomy_examples(
     head: HeadLabels, seed: int, contrasts: tuple[str, ...], world: World, device: torch.device
 ) -> list[AnatomyExample]:
-    """One deformed head acquired once in each contrast. Deterministic from the seed."""
+    """One deformed head acquired TIMES in each contrast. Deterministic from the seed."""
     rng = np.random.default_rng([seed, SEED])
     model = build_head(head, replace(draw_head_options(rng, world), fine_mm=FINE_MM), seed, device)
     examples = []
-    for contrast in contrasts:
-        plan = on_coarse_grid(draw_plan(contrast, rng, world))
-        examples.append(
-            to_anatomy_example(simulate_scan(model, plan, seed), f"{head.name}_{seed}_{contrast}")
-        )
+    for number, name in enumerate(example_names(head.name, seed, contrasts)):
+        plan = on_coarse_grid(draw_plan(name.split("_")[-2], rng, world))
+        examples.append(to_anatomy_example(simulate_scan(model, plan, seed + number), name))
     return examples
+
+
+def example_names(head: str, seed: int, contrasts: tuple[str, ...]) -> list[str]:
+    """The examples that one head gives."""
+    return [f"{head}_{seed}_{contrast}_{number}" for contrast in contrasts for number in range(TIMES)]
 
 
 def on_coarse_grid(plan: ScanPlan) -> ScanPlan:

@@ -32,7 +32,9 @@ from petechia.simulate.world import World
 from petechia.store.files import write_file
 from petechia.train import data
 from petechia.train.anatomy_data import (
+    TIMES,
     AnatomyExample,
+    example_names,
     load_anatomy,
     make_anatomy_examples,
     save_anatomy,
@@ -290,20 +292,19 @@ def ensure_examples(settings: TrainSettings, report: Report) -> list[Example]:
 def ensure_anatomy_examples(settings: TrainSettings, report: Report) -> list[AnatomyExample]:
     """As `ensure_examples`, for the anatomy network: heads of their own, at its resolution alone."""
     folder = settings.out / "anatomy_examples"
-    if settings.anatomy_steps == 0:
-        return []
-    each = len(settings.contrasts)
-    for number in range(-(-settings.anatomy_scans // each)):
+    each = TIMES * len(settings.contrasts)
+    heads = -(-settings.anatomy_scans // each) if settings.anatomy_steps else 0
+    for number in range(heads):
         seed = 1_000_000 * settings.seed + ANATOMY_SEED + number
         name = settings.heads[number % len(settings.heads)] if settings.anatomy else "procedural"
-        if all((folder / f"{name}_{seed}_{contrast}.npz").exists() for contrast in settings.contrasts):
+        names = example_names(name, seed, settings.contrasts)
+        if all((folder / f"{example}.npz").exists() for example in names):
             continue
-        head = training_head(name, seed, settings)
-        device = torch.device(settings.device)
+        head, device = training_head(name, seed, settings), torch.device(settings.device)
         for example in make_anatomy_examples(head, seed, settings.contrasts, settings.world, device):
             save_anatomy(example, folder)
         report(f"simulated {each * (number + 1)}/{settings.anatomy_scans} scans for the regions")
-    return [load_anatomy(path) for path in sorted(folder.glob("*.npz"))]
+    return [load_anatomy(path) for path in sorted(folder.glob("*.npz"))] if heads else []
 
 
 def training_head(name: str, seed: int, settings: TrainSettings) -> HeadLabels:

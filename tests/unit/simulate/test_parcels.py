@@ -145,7 +145,7 @@ def test_the_two_sides_mirror_each_other(drawn: tuple[np.ndarray, np.ndarray]) -
     for left, right in anatomy.LEFT_RIGHT_PAIRS:
         swapped[labels == left], swapped[labels == right] = right, left
     mirrored = parcel_map(np.ascontiguousarray(swapped[::-1]))[::-1]
-    assert (mirrored != found).mean() < 0.002  # a tie of distances may fall either way
+    assert (mirrored != found)[labels > 0].mean() < 0.01  # a tie of distances may fall either way
 
 
 def test_capsules_lie_where_their_names_say() -> None:
