@@ -22,6 +22,7 @@ from scipy import ndimage
 
 from petechia.simulate import anatomy, head, stamp, tissue, veins
 from petechia.simulate.acquire import acquire
+from petechia.simulate.parcels import region_map
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.protocol import draw_protocol
 from petechia.types import FloatArray
@@ -87,7 +88,7 @@ def simulated(path: Path, seed: int, wide: bool) -> FloatArray:
         filled = stamp.tube_coverage(grid, points, vessels.tubes.radius_mm, cpu)
         maps.blend(filled, vessels.blood)
         share = torch.maximum(share, filled)
-    regions = anatomy.region_map(part)
+    regions = region_map(part)
     none = torch.zeros(shape)
     model = head.HeadModel(
         path.name, head.HeadOptions(), grid, maps, None, np.zeros(3), part, regions, share, none, none, none,

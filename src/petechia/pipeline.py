@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from petechia import __version__, geometry, limits
+from petechia import __version__, geometry, limits, regions
 from petechia.errors import PetechiaError, Refusal
 from petechia.lesions.count import CountModel, count_interval_90
 from petechia.lesions.find import Calibration, Candidate, OperatingPoint, find_candidates, weigh
@@ -125,7 +125,7 @@ def read_scan(
         require(findings, scan.path)
     with clock.stage("anatomy"):
         anatomy = score(models.anatomy, prepare.for_anatomy(volume))
-        findings += check_brain(volume, anatomy)
+        findings += check_brain(volume, regions.coarse(anatomy))
         require(findings, scan.path)
         brain = prepare.brain_mask(anatomy)
     with clock.stage("prepare"):

@@ -50,6 +50,38 @@ class Region(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Mars(StrEnum):
+    """Place of a finding by the Microbleed Anatomical Rating Scale (Gregoire 2009, Neurology 73:1759)."""
+
+    FRONTAL = "frontal"
+    PARIETAL = "parietal"
+    TEMPORAL = "temporal"
+    OCCIPITAL = "occipital"
+    INSULA = "insula"
+    BASAL_GANGLIA = "basal_ganglia"
+    THALAMUS = "thalamus"
+    INTERNAL_CAPSULE = "internal_capsule"
+    EXTERNAL_CAPSULE = "external_capsule"
+    CORPUS_CALLOSUM = "corpus_callosum"
+    DEEP_WHITE = "deep_white"  # deep and periventricular white matter
+    BRAINSTEM = "brainstem"
+    CEREBELLUM = "cerebellum"
+    UNKNOWN = "unknown"
+
+
+class Bombs(StrEnum):
+    """Place of a finding by the Brain Observer Microbleed Scale (Cordonnier 2009, Stroke 40:94)."""
+
+    CORTEX = "cortex"  # or the grey-white junction
+    SUBCORTICAL_WHITE = "subcortical_white"
+    BASAL_GANGLIA = "basal_ganglia"
+    CAPSULE = "capsule"  # internal or external
+    THALAMUS = "thalamus"
+    BRAINSTEM = "brainstem"
+    CEREBELLUM = "cerebellum"
+    UNKNOWN = "unknown"
+
+
 class Side(StrEnum):
     """The patient's own side."""
 
@@ -253,6 +285,8 @@ class Lesion:
     contrast: float  # contrast-to-noise ratio on the acquired image (visibility rule)
     voxels_ijk: NDArray[np.int32]  # (n, 3) its voxels in Volume.voxels, never empty
     network_scores: tuple[float, float] = (0.0, 0.0)  # detector's peak and second look, before calibration
+    mars: Mars = Mars.UNKNOWN  # finer than region, and always within it
+    bombs: Bombs = Bombs.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def by_truth(this: Case) -> list[Row]:
 
 
 def _cells(cells: list[str]) -> Row:
-    number, x, y, z, probability, kind, diameter, volume, region, side, contrast = cells
+    number, x, y, z, probability, kind, diameter, volume, region, side, contrast, _, _ = cells
     return Row(
         int(number), kind, (float(x), float(y), float(z)), side, region, float(probability), float(diameter),
         float(volume), float(contrast),

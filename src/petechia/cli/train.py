@@ -21,7 +21,8 @@ def train(
     scans: int = 120,
     steps: int = 1300,
     hard_steps: int = 900,
-    anatomy_steps: int = 480,
+    anatomy_steps: int = 2400,
+    anatomy_scans: int = 240,
     second_steps: int = 900,
     learning_rate: float = 2e-3,
     contrast: Literal["swi", "gre", "qsm", "both", "all"] = "both",
@@ -64,6 +65,8 @@ def train(
         Further steps of the detector, around its own false alarms.
     anatomy_steps
         Training steps of the brain and region network.
+    anatomy_scans
+        How many scans to simulate for it, at its 2.5 mm.
     second_steps
         Training steps of the second look at candidates.
     learning_rate
@@ -84,7 +87,8 @@ def train(
     first = 0 if start_from else 1  # a network that was never trained must not become a model
     _check(
         (
-            ("bad-count", "--scans", scans, 2), ("bad-steps", "--steps", steps, first),
+            ("bad-count", "--scans", scans, 2),
+            ("bad-count", "--anatomy-scans", anatomy_scans, 2), ("bad-steps", "--steps", steps, first),
             ("bad-steps", "--anatomy-steps", anatomy_steps, first),
             ("bad-steps", "--hard-steps", hard_steps, 0),
             ("bad-steps", "--second-steps", second_steps, first),
@@ -100,7 +104,8 @@ def train(
     check_root(out, [given for given in (anatomy, start_from) if given])
     settings = TrainSettings(
         out=out, anatomy=anatomy, start_from=start_from, steps=steps, hard_steps=hard_steps,
-        anatomy_steps=anatomy_steps, second_steps=second_steps, learning_rate=learning_rate, scans=scans,
+        anatomy_steps=anatomy_steps, anatomy_scans=anatomy_scans, second_steps=second_steps,
+        learning_rate=learning_rate, scans=scans,
         seed=seed, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
         world=chosen_world(world, off, "petechia train"),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from scipy import ndimage
 from petechia import geometry
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.find import Candidate, OperatingPoint, classify
-from petechia.lesions.place import Places
+from petechia.lesions.place import Places, is_possible
 from petechia.types import FloatArray, Lesion, LesionClass, ScoreMap, Volume
 
 REACH_MM = 1.0  # a lesion may spread this far beyond the network's outline
@@ -31,8 +31,8 @@ def measure_all(
         if voxels is None:
             continue  # wholly inside a lesion already listed: the same dot seen twice
         centre = centre_ras_mm(voxels, volume)
-        if not places.in_brain(centre, 1.0):
-            continue  # in bone, sinus or scalp
+        if not is_possible(places.anatomy, centre, 1.0):
+            continue  # in bone, sinus, scalp or ventricle
         taken.update(map(tuple, voxels.tolist()))
         lesions.append(_lesion(len(lesions) + 1, kind, candidate, voxels, volume, places))
     return tuple(lesions)
@@ -105,6 +105,7 @@ def _lesion(
     voxel_mm3 = float(abs(np.linalg.det(volume.affine_ras[:3, :3])))
     volume_mm3 = len(voxels) * voxel_mm3
     diameter = float(np.cbrt(6.0 * volume_mm3 / np.pi))
+    place = places.at(centre, diameter / 2)
     return Lesion(
         id=number,
         centre_ras_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
@@ -112,9 +113,11 @@ def _lesion(
         kind=kind,
         diameter_mm=diameter,
         volume_mm3=volume_mm3,
-        region=places.region_of(centre, diameter / 2),
-        side=places.side_of(centre),
+        region=place.region,
+        side=place.side,
         contrast=contrast_to_noise(volume.voxels, volume.affine_ras, centre, diameter / 2),
         network_scores=(candidate.peak, candidate.second),
+        mars=place.mars,
+        bombs=place.bombs,
         voxels_ijk=voxels,
     )

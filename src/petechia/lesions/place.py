@@ -1,4 +1,7 @@
-"""Where a lesion lies: region by a vote around it, side by the brain's own midline."""
+"""Where a lesion lies: regions by a vote of the ring around it, side by the brain's midline.
+
+The centre itself does not vote: a bleed is often mistaken for CSF (16-32 % of real ones).
+"""
 
 from __future__ import annotations
 
@@ -8,41 +11,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from petechia import geometry
-from petechia.types import FloatArray, Region, ScoreMap, Side
+from petechia.regions import COARSE_CLASSES, PARCEL_CLASSES, bombs_of_votes, coarse, mars_of_votes
+from petechia.types import Bombs, FloatArray, Mars, Region, ScoreMap, Side
 
-RING_MM = 5.0  # votes come from here; the centre itself is often mistaken for CSF (16-32 % of real bleeds)
+RING_MM = 5.0  # from the lesion's edge outwards
+FALL_MM = (
+    2.0  # standard deviation by which votes fall with the distance from the edge: near tissue knows best
+)
+LEAST_VOTES = 0.05  # share of the ring's votes that parenchyma needs to be placed at all
 MIDLINE_MM = 3.0
 # A microbleed is at least half surrounded by parenchyma (Greenberg 2009); half of that on a map this coarse.
 LEAST_PARENCHYMA = 0.25
+MOST_VENTRICLE = 0.5  # of the ring: choroid plexus, not brain
 _REGIONS = (("lobar", Region.LOBAR), ("deep", Region.DEEP), ("infratentorial", Region.INFRATENTORIAL))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one finding lies, by each scale."""
+
+    region: Region
+    mars: Mars  # unknown where the model's map has no finer regions
+    bombs: Bombs
+    side: Side
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:
     """The anatomy of one scan, ready to be asked."""
 
-    anatomy: ScoreMap
+    anatomy: ScoreMap  # PARCEL_CLASSES or COARSE_CLASSES
     midline: FloatArray | None  # (4,) plane: normal and offset in RAS mm, positive on the patient's right
 
-    def in_brain(self, centre_ras_mm: FloatArray, radius_mm: float) -> bool:
-        """Whether enough of the ball within RING_MM of the lesion's edge is parenchyma."""
-        low, distance = self._around(centre_ras_mm, radius_mm + RING_MM)
-        near = distance <= radius_mm + RING_MM
-        names = [self.anatomy.classes.index(name) for name, _ in _REGIONS]
-        box = tuple(slice(int(a), int(a) + n) for a, n in zip(low, distance.shape, strict=True))
-        parenchyma = self.anatomy.probability[names][(slice(None), *box)].sum(0)
-        return bool(near.any()) and float(parenchyma[near].mean()) >= LEAST_PARENCHYMA
-
-    def region_of(self, centre_ras_mm: FloatArray, radius_mm: float) -> Region:
-        """The region with most probability within RING_MM of the lesion's edge; CSF and air do not vote."""
-        low, distance = self._around(centre_ras_mm, radius_mm + RING_MM)
-        near = distance <= radius_mm + RING_MM
-        votes = []
-        for name, _ in _REGIONS:
-            layer = self.anatomy.probability[self.anatomy.classes.index(name)]
-            block = layer[tuple(slice(int(a), int(a) + n) for a, n in zip(low, distance.shape, strict=True))]
-            votes.append(float(block[near].sum()))
-        return _REGIONS[int(np.argmax(votes))][1] if sum(votes) > 0.5 else Region.UNKNOWN
+    def at(self, centre_ras_mm: FloatArray, radius_mm: float) -> Place:
+        """Region and places by the ring's votes, CSF and air left out; the side by the centre."""
+        votes = ring_votes(self.anatomy, centre_ras_mm, radius_mm, FALL_MM)
+        side = self.side_of(centre_ras_mm)
+        region = _region(self.anatomy.classes, votes)
+        if self.anatomy.classes != PARCEL_CLASSES or region is Region.UNKNOWN:
+            return Place(region, Mars.UNKNOWN, Bombs.UNKNOWN, side)
+        return Place(region, mars_of_votes(votes), bombs_of_votes(votes), side)
 
     def side_of(self, centre_ras_mm: FloatArray) -> Side:
         """Left or right of the brain's midline, or on it within MIDLINE_MM."""
@@ -53,16 +61,65 @@ class Places:
             return Side.MIDLINE
         return Side.RIGHT if distance > 0 else Side.LEFT
 
-    def _around(self, centre_ras_mm: FloatArray, reach_mm: float) -> tuple[NDArray[np.intp], FloatArray]:
-        """A block of the anatomy grid around a point, and each voxel's distance from it in mm."""
-        shape = np.asarray(self.anatomy.probability.shape[1:])
-        centre = geometry.apply_affine(np.linalg.inv(self.anatomy.affine_ras), centre_ras_mm[None])[0]
-        reach = reach_mm / self.anatomy.spacing_mm
-        low = np.clip(np.floor(centre - reach).astype(np.intp), 0, shape - 1)
-        high = np.clip(np.ceil(centre + reach).astype(np.intp) + 1, low + 1, shape)
-        axes = [np.arange(int(a), int(b)) for a, b in zip(low, high, strict=True)]
-        index = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
-        return low, np.linalg.norm((index - centre) * self.anatomy.spacing_mm, axis=-1)
+
+def is_possible(anatomy: ScoreMap, centre_ras_mm: FloatArray, radius_mm: float) -> bool:
+    """The anatomical filter: whether a microbleed can lie there, by the ring within RING_MM of its edge.
+
+    Not where less than LEAST_PARENCHYMA of the ring is parenchyma (bone, scalp, cisterns), nor where more
+    than MOST_VENTRICLE is ventricle. Its own voxels have no say: those of a true bleed are often called CSF.
+    """
+    votes = ring_votes(anatomy, centre_ras_mm, radius_mm, None)
+    parenchyma = coarse_votes(anatomy.classes, votes)[1:4].sum()
+    if parenchyma < LEAST_PARENCHYMA:
+        return False
+    if "ventricle" not in anatomy.classes:
+        return True
+    return float(votes[anatomy.classes.index("ventricle")]) <= MOST_VENTRICLE
+
+
+def ring_votes(
+    anatomy: ScoreMap, centre_ras_mm: FloatArray, radius_mm: float, fall_mm: float | None
+) -> FloatArray:
+    """Mean probability (class,) of the ring within RING_MM outside a ball; zeros where the map ends.
+
+    fall_mm: votes weigh less with the distance from the ball; None: all alike.
+    """
+    low, distance = _around(anatomy, centre_ras_mm, radius_mm + RING_MM)
+    beyond = distance - radius_mm
+    weight = ((beyond > 0) & (beyond <= RING_MM)).astype(np.float64)  # (i, j, k)
+    if fall_mm is not None:
+        weight *= np.exp(-0.5 * (beyond / fall_mm) ** 2)
+    box = tuple(slice(int(a), int(a) + n) for a, n in zip(low, distance.shape, strict=True))
+    block = anatomy.probability[(slice(None), *box)].astype(np.float64)  # (class, i, j, k)
+    votes: FloatArray = (block * weight).sum((1, 2, 3)) / max(float(weight.sum()), 1e-9)
+    return votes
+
+
+def coarse_votes(classes: tuple[str, ...], votes: FloatArray) -> FloatArray:
+    """Votes (class,) summed over COARSE_CLASSES."""
+    one_voxel = ScoreMap(classes, votes[:, None, None, None], np.eye(4), 1.0)
+    answer: FloatArray = coarse(one_voxel).probability[:, 0, 0, 0]
+    return answer
+
+
+def _region(classes: tuple[str, ...], votes: FloatArray) -> Region:
+    summed = coarse_votes(classes, votes)
+    shares = [float(summed[COARSE_CLASSES.index(name)]) for name, _ in _REGIONS]
+    return _REGIONS[int(np.argmax(shares))][1] if sum(shares) > LEAST_VOTES else Region.UNKNOWN
+
+
+def _around(
+    anatomy: ScoreMap, centre_ras_mm: FloatArray, reach_mm: float
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """A block of the anatomy grid around a point, and each voxel's distance from it in mm."""
+    shape = np.asarray(anatomy.probability.shape[1:])
+    centre = geometry.apply_affine(np.linalg.inv(anatomy.affine_ras), centre_ras_mm[None])[0]
+    reach = reach_mm / anatomy.spacing_mm
+    low = np.clip(np.floor(centre - reach).astype(np.intp), 0, shape - 1)
+    high = np.clip(np.ceil(centre + reach).astype(np.intp) + 1, low + 1, shape)
+    axes = [np.arange(int(a), int(b)) for a, b in zip(low, high, strict=True)]
+    index = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    return low, np.linalg.norm((index - centre) * anatomy.spacing_mm, axis=-1)
 
 
 def learn_places(anatomy: ScoreMap, brain: NDArray[np.bool_], sides_known: bool) -> Places:

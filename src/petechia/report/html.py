@@ -18,11 +18,22 @@ from petechia.report.planes import Scene, make_scene
 from petechia.report.reading_json import reason_not_analysed
 from petechia.report.slabs import slab_pictures
 from petechia.report.table import COLUMNS, MISSING, number
-from petechia.report.words import CLASS_MEANING, CLASS_WORDS, MIMICS, REGION_MEANING, plural, style_of
+from petechia.report.words import (
+    CLASS_MEANING,
+    CLASS_WORDS,
+    MARS_MEANING,
+    MIMICS,
+    REGION_MEANING,
+    place_words,
+    plural,
+    style_of,
+)
 from petechia.types import (
     DISCLAIMER,
+    Bombs,
     Lesion,
     LesionClass,
+    Mars,
     Outcome,
     Reading,
     Region,
@@ -48,6 +59,7 @@ class PlaceRow:
     """Microbleeds of one region by side, and what else was found there."""
 
     region: str
+    within: bool  # a place of MARS within the region above it
     left: int
     right: int
     other: int
@@ -92,6 +104,7 @@ class Page:
     holes: bool
     classes: tuple[tuple[str, str, str], ...]
     regions: tuple[tuple[str, str], ...]
+    bombs: str
     class_words: dict[LesionClass, str]
 
 
@@ -111,6 +124,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters["digits"] = number
+    environment.filters["place"] = place_words
     return environment.get_template("report.html")
 
 
@@ -143,7 +157,8 @@ def _page(reading: Reading, scene: Scene | None) -> Page:
         tilt_deg=0.0 if scene is None else _tilt_deg(scene),
         holes=scene is not None and scene.excluded is not None,
         classes=tuple((style_of(key), CLASS_WORDS[key], text) for key, text in CLASS_MEANING.items()),
-        regions=tuple((key.value, text) for key, text in REGION_MEANING.items()),
+        regions=tuple((key.value, text) for key, text in (*REGION_MEANING.items(), *_mars_words(lesions))),
+        bombs=_bombs(lesions),
         class_words=CLASS_WORDS,
     )
 
@@ -181,9 +196,35 @@ def _places(lesions: Sequence[Lesion]) -> tuple[PlaceRow, ...]:
         possible = _count(here, (LesionClass.POSSIBLE,))
         if region is Region.UNKNOWN and not sides and not possible:
             continue
-        left, right = sides.count(Side.LEFT), sides.count(Side.RIGHT)
-        rows.append(PlaceRow(region.value, left, right, len(sides) - left - right, len(sides), possible))
+        rows.append(_place_row(region.value, False, here))
+        for mars in Mars:
+            there = [lesion for lesion in here if lesion.mars is mars]
+            if mars is not Mars.UNKNOWN and _count(there, (LesionClass.CMB, LesionClass.POSSIBLE)):
+                rows.append(_place_row(mars.value.replace("_", " "), True, there))
     return tuple(rows)
+
+
+def _place_row(name: str, within: bool, here: Sequence[Lesion]) -> PlaceRow:
+    sides = [lesion.side for lesion in here if lesion.kind is LesionClass.CMB]
+    left, right = sides.count(Side.LEFT), sides.count(Side.RIGHT)
+    possible = _count(here, (LesionClass.POSSIBLE,))
+    return PlaceRow(name, within, left, right, len(sides) - left - right, len(sides), possible)
+
+
+def _mars_words(lesions: Sequence[Lesion]) -> list[tuple[Mars, str]]:
+    """The places of MARS that the page speaks of, and their meaning."""
+    named = {lesion.mars for lesion in lesions}
+    return [(key, text) for key, text in MARS_MEANING.items() if key in named and key is not Mars.UNKNOWN]
+
+
+def _bombs(lesions: Sequence[Lesion]) -> str:
+    """ "2 cortex, 1 thalamus": microbleeds by BOMBS; "" where none is placed by it."""
+    places = [lesion.bombs for lesion in lesions if lesion.kind is LesionClass.CMB]
+    parts = [
+        f"{places.count(bombs)} {bombs.value.replace('_', ' ')}"
+        for bombs in Bombs if bombs is not Bombs.UNKNOWN and bombs in places
+    ]  # fmt: skip
+    return ", ".join(parts)
 
 
 def _protocol(reading: Reading) -> tuple[Row, ...]:
@@ -222,6 +263,8 @@ def _table_row(lesion: Lesion) -> TableRow:
             lesion.region.value,
             lesion.side.value,
             number(lesion.contrast, 1),
+            lesion.mars.value,
+            lesion.bombs.value,
         ),
     )
 

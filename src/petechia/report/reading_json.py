@@ -6,7 +6,7 @@ import json
 import math
 
 from petechia.report.names import SOFTWARE, Names
-from petechia.types import DISCLAIMER, LesionClass, Outcome, Reading, Region, Status
+from petechia.types import DISCLAIMER, Bombs, LesionClass, Mars, Outcome, Reading, Region, Status
 
 SCHEMA = "petechia.reading"
 SCHEMA_VERSION = 1  # grows when a key changes its meaning or goes; new keys leave it alone
@@ -24,6 +24,8 @@ def reading_bytes(reading: Reading, names: Names) -> bytes:
         "count": reading.count,
         "count_interval_90": None if reading.count_interval_90 is None else list(reading.count_interval_90),
         "counts_by_region": counts_by_region(reading),
+        "counts_by_mars": counts_by_mars(reading),
+        "counts_by_bombs": counts_by_bombs(reading),
         "counts_by_class": counts_by_class(reading),
         "operating_point": reading.operating_point,
         "findings": [
@@ -80,6 +82,22 @@ def counts_by_region(reading: Reading) -> dict[str, int] | None:
         return None
     places = [lesion.region for lesion in reading.lesions if lesion.kind is LesionClass.CMB]
     return {region.value: places.count(region) for region in Region}
+
+
+def counts_by_mars(reading: Reading) -> dict[str, int] | None:
+    """As `counts_by_region`, by the places of MARS."""
+    if reading.lesions is None:
+        return None
+    places = [lesion.mars for lesion in reading.lesions if lesion.kind is LesionClass.CMB]
+    return {mars.value: places.count(mars) for mars in Mars}
+
+
+def counts_by_bombs(reading: Reading) -> dict[str, int] | None:
+    """As `counts_by_region`, by the places of BOMBS."""
+    if reading.lesions is None:
+        return None
+    places = [lesion.bombs for lesion in reading.lesions if lesion.kind is LesionClass.CMB]
+    return {bombs.value: places.count(bombs) for bombs in Bombs}
 
 
 def counts_by_class(reading: Reading) -> dict[str, int] | None:

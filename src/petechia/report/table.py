@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from petechia.report.names import SOFTWARE
-from petechia.report.words import CLASS_MEANING, REGION_MEANING, SIDE_MEANING
+from petechia.report.words import BOMBS_MEANING, CLASS_MEANING, MARS_MEANING, REGION_MEANING, SIDE_MEANING
 from petechia.types import DISCLAIMER, Lesion, Reading
 
 COLUMNS = (
@@ -22,10 +22,12 @@ COLUMNS = (
     "region",
     "side",
     "contrast",
+    "mars",
+    "bombs",
 )
 
 # BIDS 1.11 (derivatives, discrete segmentations) wants `index` and `name` in a `_dseg.tsv`. They come first;
-# then the eleven columns follow unchanged, `id` included, although it repeats `index`: whoever reads the
+# then the thirteen columns follow unchanged, `id` included, although it repeats `index`: whoever reads the
 # table by the names of the plain contract finds all of them, and the validator finds its own two.
 BIDS_COLUMNS = ("index", "name", *COLUMNS)
 
@@ -56,6 +58,8 @@ def _row(lesion: Lesion) -> list[str]:
         lesion.region.value,
         lesion.side.value,
         number(lesion.contrast, 2),
+        lesion.mars.value,
+        lesion.bombs.value,
     ]
 
 
@@ -126,5 +130,16 @@ def _columns() -> dict[str, dict[str, object]]:
                 "the finding - its dark core) / (1.4826 x median absolute deviation of the ring). "
                 "Below 3 a human reader could hardly see it."
             )
+        },
+        "mars": {
+            "Description": "Anatomical place by MARS (Gregoire 2009), within the region.",
+            "Levels": {key.value: text for key, text in MARS_MEANING.items()},
+        },
+        "bombs": {
+            "Description": (
+                "Anatomical place by BOMBS (Cordonnier 2009). It counts deep white matter and the corpus "
+                "callosum as subcortical white matter, hence as lobar; the column region follows MARS."
+            ),
+            "Levels": {key.value: text for key, text in BOMBS_MEANING.items()},
         },
     }

@@ -32,10 +32,6 @@ LEFT_RIGHT_PAIRS = (
     (17, 53), (18, 54), (25, 57), (26, 58), (28, 60), (30, 62), (136, 163), (137, 164),
 )  # fmt: skip
 
-ANATOMY_CLASSES = ("outside", "lobar", "deep", "infratentorial", "csf")
-PERIVENTRICULAR_MM = 4.0  # white matter this close to a lateral ventricle is deep (MARS, Gregoire 2009)
-CAPSULE_MM = 3.0  # white matter this close to a deep nucleus stands for the capsules
-
 MAX_CODE = 1024
 
 
@@ -153,24 +149,6 @@ def crop_to_scan(head: HeadLabels, margin_mm: tuple[int, int, int] = (18, 18, 14
     return tuple(
         slice(max(int(a), 0), min(int(b), n)) for a, b, n in zip(low, high, head.labels.shape, strict=True)
     )
-
-
-def region_map(labels: NDArray[np.int16]) -> NDArray[np.uint8]:
-    """ANATOMY_CLASSES per voxel (1 mm grid), by the MARS groups.
-
-    The maps carry no capsules: white matter within CAPSULE_MM of a deep nucleus stands for them, and white
-    matter within PERIVENTRICULAR_MM of a lateral ventricle counts as deep, corpus callosum included.
-    """
-    white = is_any(labels, CEREBRAL_WHITE)
-    nuclei = is_any(labels, DEEP_NUCLEI)
-    near_nucleus = ndimage.distance_transform_edt(~nuclei) <= CAPSULE_MM
-    near_ventricle = ndimage.distance_transform_edt(~is_any(labels, LATERAL_VENTRICLES)) <= PERIVENTRICULAR_MM
-    regions = np.zeros(labels.shape, dtype=np.uint8)
-    regions[is_any(labels, (*CSF, *VENOUS_SINUS, *ARTERIES, 136, 163, 137, 164))] = 4
-    regions[white | is_any(labels, (*CORTEX, 25, 57, 77))] = 1
-    regions[nuclei | (white & (near_nucleus | near_ventricle)) | is_any(labels, (85,))] = 2
-    regions[is_any(labels, (*CEREBELLUM, *BRAINSTEM))] = 3
-    return regions
 
 
 def rotation_matrix(degrees: tuple[float, float, float]) -> FloatArray:

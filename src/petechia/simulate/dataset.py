@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]  # done, of
 
 TRUTH_COLUMNS = (
     "id", "x_mm", "y_mm", "z_mm", "probability", "class", "diameter_mm", "volume_mm3", "region", "side",
-    "contrast", "kind", "chi_ppm", "radius_mm", "cnr",
+    "contrast", "mars", "bombs", "kind", "chi_ppm", "radius_mm", "cnr",
 )  # fmt: skip
 
 
@@ -194,6 +194,7 @@ def truth_table(scan: SimulatedScan) -> str:
         lines.append(
             f"{number}\t{x:.2f}\t{y:.2f}\t{z:.2f}\t1\t{name}\t{2 * item.radius_mm:.2f}"
             f"\t{4 / 3 * np.pi * item.radius_mm**3:.2f}\t{region}\t{side}\t{lesion.cnr:.2f}"
+            f"\t{lesion.mars.value}\t{lesion.bombs.value}"
             f"\t{item.kind}\t{item.chi_ppm:.3f}\t{item.radius_mm:.2f}\t{lesion.cnr:.2f}"
         )
     return "\n".join(lines) + "\n"

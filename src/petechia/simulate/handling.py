@@ -92,7 +92,7 @@ def handle(
 ) -> Handled:
     """Take an image (i, j, k) through the steps of `handling`, in the order scanners and tools do them.
 
-    regions (i, j, k): simulate.anatomy.ANATOMY_CLASSES, above zero in the brain. signed: a susceptibility
+    regions (i, j, k): petechia.regions.PARCELS, above zero in the brain. signed: a susceptibility
     map in ppm; then only masks, filters and re-slicing apply, and the unit stays.
     """
     voxels: FloatArray = np.asarray(image, dtype=np.float32)

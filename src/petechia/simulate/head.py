@@ -15,6 +15,7 @@ from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.field import smooth_length
 from petechia.simulate.maps import Maps, Material
 from petechia.simulate.microbleeds import coverage, plant_head
+from petechia.simulate.parcels import COARSE_OF, parcel_map
 from petechia.simulate.pathology import Pathology, add_pathology
 from petechia.simulate.plant import Planted, PlantOptions, Surroundings, midline_plane
 from petechia.simulate.stamp import FineGrid
@@ -48,7 +49,7 @@ class HeadModel:
     macro_chi_ppm: torch.Tensor | None  # (i, j, k) whole head, MACRO_MM; None: tissue without end
     block_start_mm: FloatArray  # (3,) corner of the block in the whole head
     labels: NDArray[np.int16]  # (i, j, k) block, 1 mm
-    regions: NDArray[np.uint8]  # (i, j, k) block, 1 mm, ANATOMY_CLASSES
+    regions: NDArray[np.uint8]  # (i, j, k) block, 1 mm, petechia.regions.PARCELS
     vein_share: torch.Tensor  # (i, j, k) fine, share of each voxel that is vein
     iron_share: torch.Tensor  # (i, j, k) fine, share that is iron-rich nucleus or deposit
     haemorrhage_share: torch.Tensor  # (i, j, k) fine, share that is old blood but no microbleed
@@ -67,7 +68,8 @@ def build_head(
     whole = anatomy.deform(head, anatomy.draw_deformation(rng)) if options.deform else head
     block = anatomy.crop_to_scan(whole)
     labels = age_labels(np.ascontiguousarray(whole.labels[block]), options.ageing)
-    regions = anatomy.region_map(labels)
+    parcels = parcel_map(labels)
+    regions = COARSE_OF[parcels]
     grid = _fine_grid(labels.shape, options.fine_mm)
     tables = tissue.draw_tables(rng)
     maps = _tissue_maps(labels, tables, grid, generator, device)
@@ -87,7 +89,7 @@ def build_head(
     block_to_ras[:3, 3] += block_to_ras[:3, :3] @ (start - 0.5)
     return HeadModel(
         head.name, options, grid, maps, _macro_chi(whole.labels, tables, device), start,
-        labels, regions, torch.maximum(vein_share, painted.vein_share), iron,
+        labels, parcels, torch.maximum(vein_share, painted.vein_share), iron,
         painted.haemorrhage_share, painted.metal_share, planted + aged + painted.planted, block_to_ras,
     )  # fmt: skip
 

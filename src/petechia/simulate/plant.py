@@ -62,7 +62,7 @@ class PlantOptions:
 class Surroundings:
     """Where things lie in one head: the region of each voxel, and the midline."""
 
-    regions: NDArray[np.uint8]  # (i, j, k) at 1 mm
+    regions: NDArray[np.uint8]  # (i, j, k) at 1 mm, petechia.regions.COARSE_CLASSES
     midline: FloatArray  # (4,) plane in block mm, positive on the patient's right
 
 

@@ -15,11 +15,12 @@ from petechia.lesions.contrast import contrast_to_noise
 from petechia.simulate.acquire import Echoes, acquire
 from petechia.simulate.handling import handle, labels_on
 from petechia.simulate.head import HeadModel, HeadOptions
+from petechia.simulate.parcels import place_at
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.plant import Planted
 from petechia.simulate.protocol import ScanProtocol
 from petechia.simulate.reconstruct import magnitude, phase_image, susceptibility_map, weighted_image
-from petechia.types import FloatArray
+from petechia.types import Bombs, FloatArray, Mars
 
 # Dense labels, in rising priority: a bleed beside a vein stays a bleed.
 LABELS = ("background", "cmb", "calcification", "iron", "vessel", "interface", "haemorrhage")
@@ -38,6 +39,8 @@ class TrueLesion:
     planted: Planted
     centre_ras_mm: tuple[float, float, float]
     cnr: float
+    mars: Mars = Mars.UNKNOWN
+    bombs: Bombs = Bombs.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +64,7 @@ class SimulatedScan:
     affine_ras: FloatArray  # (4, 4)
     lesions: tuple[TrueLesion, ...]
     labels: NDArray[np.uint8]  # LABELS and IGNORE
-    regions: NDArray[np.uint8]  # simulate.anatomy.ANATOMY_CLASSES
+    regions: NDArray[np.uint8]  # petechia.regions.PARCELS
     parts: Parts
 
 
@@ -85,7 +88,9 @@ def simulate_scan(head: HeadModel, plan: ScanPlan, seed: int, with_qsm: bool = F
     regions = whole[:, :, slices]
     handled = handle(image[:, :, slices], covered, regions, plan.handling, plan.protocol.contrast == "qsm")
     dark = -handled.image if plan.protocol.contrast == "qsm" else handled.image
-    lesions = tuple(_true_lesion(item, dark, handled.affine_ras, echoes) for item in head.planted)
+    lesions = tuple(
+        _true_lesion(item, dark, handled.affine_ras, echoes, head.regions) for item in head.planted
+    )
     labels = _label_map(head, echoes, lesions, plan.protocol, whole > 0)[:, :, slices]
     if plan.handling.slab_mip_mm:
         labels = _through_slabs(labels, plan.handling.slab_mip_mm, echoes.spacing_mm[2])
@@ -111,11 +116,16 @@ def _through_slabs(labels: NDArray[np.uint8], slab_mm: float, slice_mm: float) -
     return spread
 
 
-def _true_lesion(item: Planted, dark: FloatArray, affine_ras: FloatArray, echoes: Echoes) -> TrueLesion:
-    """A planted thing on an image (i, j, k) with dark bleeds."""
+def _true_lesion(
+    item: Planted, dark: FloatArray, affine_ras: FloatArray, echoes: Echoes, parcels: NDArray[np.uint8]
+) -> TrueLesion:
+    """A planted thing on an image (i, j, k) with dark bleeds; parcels (i, j, k) of the head at 1 mm."""
+    mars, bombs = place_at(np.asarray(item.body.centre_mm), parcels)
     centre = apply_affine(echoes.block_to_ras, np.asarray(item.body.centre_mm)[None])[0]
     cnr = contrast_to_noise(dark, affine_ras, centre, item.radius_mm)
-    return TrueLesion(item, (float(centre[0]), float(centre[1]), float(centre[2])), round(cnr, 2))
+    return TrueLesion(
+        item, (float(centre[0]), float(centre[1]), float(centre[2])), round(cnr, 2), mars, bombs
+    )
 
 
 def _label_map(

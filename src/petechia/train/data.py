@@ -22,7 +22,7 @@ from petechia.prepared.patches import PATCH_VOXELS, SUSCEPTIBILITY_UNIT, cubes
 from petechia.prepared.susceptibility import iron_positive, local_susceptibility, sign_of_iron
 from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.head import build_head
-from petechia.simulate.scan import IGNORE, LABELS, SimulatedScan, simulate_scan
+from petechia.simulate.scan import LABELS, SimulatedScan, simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.files import write_file
 from petechia.types import FloatArray, Phase, Volume
@@ -33,19 +33,18 @@ CHI_STEP = 1 / 15  # robust standard deviations of the brain: CLIP fits eight bi
 BURDEN = 4.0  # microbleeds in a training head over those in a head of the priors
 NO_PHASE = 0.35  # of the candidates are learned without phase, so that none is needed
 JITTER_VOXELS = 2  # by which a candidate is off its centre in training
-_ARRAYS = ("image", "labels", "coarse", "regions", "chi")  # of an example, as stored
+_ARRAYS = ("image", "labels", "chi")  # of an example, as stored
+BEND = (0.08, (0.8, 1.25), 0.04)  # of patches and cubes, see `bend`
 OUTSIDE = 254  # background outside the brain: lets training strip the skull at will
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """One scan as both networks see it."""
+    """One scan as detector and second look see it."""
 
     name: str
     image: NDArray[np.float16]  # (i, j, k) detector grid
     labels: NDArray[np.uint8]  # (i, j, k) LABELS, OUTSIDE, IGNORE
-    coarse: NDArray[np.float16]  # (i, j, k) anatomy grid
-    regions: NDArray[np.uint8]  # (i, j, k) anatomy classes; IGNORE beyond the scan
     chi: NDArray[np.int8] | None = None  # (i, j, k) local susceptibility by CHI_STEP, detector grid
 
 
@@ -73,7 +72,7 @@ def as_volume(image: FloatArray, affine_ras: FloatArray, name: str) -> Volume:
 
 
 def to_example(scan: SimulatedScan, name: str) -> Example:
-    """Put one scan and its labels on both grids."""
+    """Put one scan and its labels on the detector's grid."""
     image = scan.image
     is_map = scan.plan.protocol.contrast == "qsm"
     if is_map:
@@ -85,10 +84,9 @@ def to_example(scan: SimulatedScan, name: str) -> Example:
     regions, canonical_affine = geometry.to_canonical(scan.regions, scan.affine_ras)
     labels, _ = geometry.to_canonical(scan.labels, scan.affine_ras)
     labels = np.where((regions == 0) & (labels == 0), OUTSIDE, labels).astype(np.uint8)
-    whole = grids.whole_grid(volume, prepare.ANATOMY_SPACING_MM, prepare.MULTIPLE)
     fine = prepare.detector_grid(volume, regions > 0, canonical_affine)
     detector = prepare.for_detector_in(volume, regions > 0, canonical_affine)
-    fine_labels = _beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE)
+    fine_labels = beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE)
     veins = apply_affine(fine.affine_ras, np.argwhere(fine_labels == LABELS.index("vessel")))
     chi = local_susceptibility(volume, regions > 0, canonical_affine)
     chi = iron_positive(chi, sign_of_iron(chi, veins)) if chi else None
@@ -96,13 +94,11 @@ def to_example(scan: SimulatedScan, name: str) -> Example:
         name=name,
         image=detector.image[0].astype(np.float16),
         labels=fine_labels,
-        coarse=prepare.for_anatomy(volume).image[0].astype(np.float16),
-        regions=_beyond(grids.sample_nearest(regions, whole), whole, regions.shape, IGNORE),
         chi=np.rint(chi.on_grid(fine.shape, fine.affine_ras) / CHI_STEP).astype(np.int8) if chi else None,
     )
 
 
-def _beyond(
+def beyond(
     values: NDArray[np.uint8], grid: grids.Grid, scan_shape: tuple[int, ...], fill: int
 ) -> NDArray[np.uint8]:
     """Fill grid voxels that lie beyond the scan: the image only repeats its edge there."""
@@ -220,35 +216,16 @@ def augment(
     for axis in range(3):
         if rng.random() < 0.5:
             image, target = np.flip(image, axis), np.flip(target, axis)
-    return np.ascontiguousarray(_bend(image, rng)), np.ascontiguousarray(target)
+    return np.ascontiguousarray(bend(image, rng, *BEND)), np.ascontiguousarray(target)
 
 
-def _bend(image: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Scale the greys, bend them, add noise."""
-    image = np.clip(image * rng.normal(1.0, 0.08), 1e-4, prepare.CLIP) ** rng.uniform(0.8, 1.25)
-    image = image + rng.normal(0.0, rng.uniform(0.0, 0.04), image.shape)
+def bend(
+    image: FloatArray, rng: np.random.Generator, level: float, power: tuple[float, float], noise: float
+) -> FloatArray:
+    """Scale the greys by a spread of `level`, bend them by an exponent from `power`, add up to `noise`."""
+    image = np.clip(image * rng.normal(1.0, level), 1e-4, prepare.CLIP) ** rng.uniform(*power)
+    image = image + rng.normal(0.0, rng.uniform(0.0, noise), image.shape)
     return np.clip(image, 0.0, prepare.CLIP).astype(np.float32)
-
-
-def whole_head(example: Example, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """One whole scan for the anatomy network: image (1, 1, i, j, k) and regions (1, i, j, k) int64."""
-    target = np.where(example.regions == IGNORE, 0, example.regions).astype(np.int64)
-    image = np.where(example.regions == IGNORE, 0.0, example.coarse).astype(np.float32)
-    if rng.random() < 0.2:
-        image = np.where(target == 0, 0.0, image)
-    if rng.random() < 0.2:  # a partial field of view: cut below or above, in whole pooling cells
-        cut = 8 * int(rng.integers(1, max(2, image.shape[2] // 32)))
-        keep = slice(cut, None) if rng.random() < 0.5 else slice(0, -cut)
-        image, target = image[:, :, keep], target[:, :, keep]
-    if rng.random() < 0.5:
-        image, target = image[::-1], target[::-1]
-    image = np.clip(image * rng.normal(1.0, 0.15), 1e-4, prepare.CLIP) ** rng.uniform(0.6, 1.6)
-    image = image + rng.normal(0.0, rng.uniform(0.0, 0.08), image.shape)
-    image = np.clip(image, 0.0, prepare.CLIP).astype(np.float32)
-    return (
-        torch.from_numpy(np.ascontiguousarray(image))[None, None],
-        torch.from_numpy(np.ascontiguousarray(target))[None],
-    )
 
 
 def candidate_batches(
@@ -287,4 +264,4 @@ def _jittered(both: FloatArray, rng: np.random.Generator) -> FloatArray:
         if rng.random() < 0.5:
             cube = np.flip(cube, axis)
     chi = cube[1] * (rng.uniform(0.7, 1.3) if rng.random() > NO_PHASE else 0.0)
-    return np.stack([_bend(cube[0], rng), chi.astype(np.float32)])
+    return np.stack([bend(cube[0], rng, *BEND), chi.astype(np.float32)])

@@ -19,7 +19,7 @@ from petechia.lesions.find import Calibration
 from petechia.network.card import CARD_VERSION
 from petechia.prepared import prepare
 from petechia.prepared.patches import PATCH_VOXELS
-from petechia.simulate.anatomy import ANATOMY_CLASSES
+from petechia.regions import PARCEL_CLASSES
 from petechia.simulate.dataset import DatasetOptions, write_dataset
 from petechia.simulate.scan import LABELS
 from petechia.simulate.world import CONTRASTS, World
@@ -84,7 +84,7 @@ def _export(trained: Trained, folder: Path) -> dict[str, object]:
     anatomy = from_safetensors(build_anatomy(), trained.anatomy.read_bytes())
     detector = from_safetensors(build_detector(), trained.detector.read_bytes())
     second = from_safetensors(build_second_look(), trained.second_look.read_bytes())
-    coarse = {"classes": list(ANATOMY_CLASSES), "spacing_mm": prepare.ANATOMY_SPACING_MM}
+    coarse = {"classes": list(PARCEL_CLASSES), "spacing_mm": prepare.ANATOMY_SPACING_MM}
     fine = {"classes": list(LABELS), "spacing_mm": prepare.DETECTOR_SPACING_MM}
     multiple, cube = {"multiple": prepare.MULTIPLE}, {"multiple": PATCH_VOXELS}
     networks = {

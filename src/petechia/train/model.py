@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from petechia.prepared.patches import CHANNELS
+from petechia.regions import COARSE_CLASSES, PARCELS, coarse_name
 
 NEW_CLASS_LOGIT = -4.0  # of a class that the weights started from do not know
 
@@ -96,7 +97,12 @@ class SecondLook(nn.Module):
 
 
 def start_from(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    """Load weights, also those of a network that knew fewer classes: a new one starts as unlikely."""
+    """Load weights, also those of a network that knew fewer classes: a new one starts as unlikely.
+
+    Of an anatomy network of COARSE_CLASSES, each is shared out among its parcels instead.
+    """
+    if len(network.state_dict()["head.bias"]) == len(PARCELS) and not knows_parcels(weights):
+        weights = weights | _shared_out(weights)
     for name, low in (("head.weight", 0.0), ("head.bias", NEW_CLASS_LOGIT)):
         wanted, given = network.state_dict()[name], weights[name]
         extra = given.new_full(
@@ -104,6 +110,22 @@ def start_from(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
         )  # class is the slowest index
         weights = weights | {name: torch.cat([given, extra])}
     network.load_state_dict(weights)
+
+
+def knows_parcels(weights: dict[str, torch.Tensor]) -> bool:
+    """Whether an anatomy network's weights tell PARCELS apart; earlier ones told COARSE_CLASSES."""
+    return len(weights["head.bias"]) != len(COARSE_CLASSES)
+
+
+def _shared_out(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The head of a network of COARSE_CLASSES as one of PARCELS, of equal parts within each class."""
+    held_by = torch.tensor([COARSE_CLASSES.index(coarse_name(parcel)) for parcel in PARCELS])
+    parts = torch.bincount(held_by)[held_by]
+    bias = weights["head.bias"][held_by]
+    return {
+        "head.weight": weights["head.weight"][held_by],
+        "head.bias": bias - torch.log(parts.to(bias.dtype)),
+    }
 
 
 def fold(x: torch.Tensor, s: int) -> torch.Tensor:
@@ -136,5 +158,5 @@ def build_second_look() -> SecondLook:
 
 
 def build_anatomy() -> UNet:
-    """Five classes at 2.5 mm, whole head at once."""
-    return UNet(classes=5, widths=(16, 32, 64, 96), stem=1)
+    """The brain's regions at 2.5 mm, whole head at once."""
+    return UNet(classes=len(PARCELS), widths=(16, 32, 64, 96), stem=1)

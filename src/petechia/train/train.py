@@ -31,10 +31,19 @@ from petechia.simulate.scan import IGNORE, LABELS
 from petechia.simulate.world import World
 from petechia.store.files import write_file
 from petechia.train import data
+from petechia.train.anatomy_data import (
+    TIMES,
+    AnatomyExample,
+    example_names,
+    load_anatomy,
+    make_anatomy_examples,
+    save_anatomy,
+    whole_head,
+)
 from petechia.train.data import HARD_PATCHES, Example, PatchOptions
 from petechia.train.finish import Choosing, Trained, finish_model
 from petechia.train.mine import cmb_scorer, false_alarms, proposals
-from petechia.train.model import build_anatomy, build_detector, build_second_look, start_from
+from petechia.train.model import build_anatomy, build_detector, build_second_look, knows_parcels, start_from
 
 Report = Callable[[str], None]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # logits, target -> scalar
@@ -43,6 +52,7 @@ TRAINING_HEADS = tuple(f"head_{n:02d}" for n in range(1, 13))  # never one of th
 CLASS_WEIGHTS = (1.0, 15.0, 10.0, 1.0, 2.0, 1.0, 4.0)  # in the order of simulate.scan.LABELS
 HARD_CLASS_WEIGHTS = (1.0, 4.0, 4.0, 2.0, 1.0, 1.0, 2.0)  # in the second phase, nearer to their frequency
 DICE_CLASSES = (1, 2)  # the small ones: overlap counts them as much as the large
+ANATOMY_SEED = 500_000  # from here on, within a run: no head of the detector's is seen again
 SAVE_EVERY_S = 120.0
 _BUILDERS = {"anatomy": build_anatomy, "detector": build_detector, "second_look": build_second_look}
 _PATHS = ("out", "anatomy", "start_from")  # of this machine: not for the card
@@ -58,7 +68,8 @@ class TrainSettings:
     steps: int = 1300  # of the detector's first phase
     hard_steps: int = 900  # of its second, around its own false alarms
     hard_rate: float = 7e-4
-    anatomy_steps: int = 480  # whole heads are few and large: each step sees a whole scan
+    anatomy_steps: int = 2400  # whole heads are large: each step sees a whole scan
+    anatomy_scans: int = 240  # at 2.5 mm, see train.anatomy_data
     second_steps: int = 900  # of the second look
     second_batch: int = 64  # candidates
     batch: int = 10  # detector patches; the anatomy network takes one head at a time
@@ -95,7 +106,7 @@ def train(settings: TrainSettings, report: Report) -> Path:
     origin = started_from(settings)  # first: a wrong folder must not cost an hour of simulation
     examples = ensure_examples(settings, report)
     learned_from = len(examples)  # all that the cache holds
-    anatomy = train_anatomy(examples, settings, report)
+    anatomy = train_anatomy(ensure_anatomy_examples(settings, report), settings, report)
     detector = train_detector(examples, settings, report)
     second = train_second_look(examples, detector, settings, report)
     del examples
@@ -110,12 +121,12 @@ def train(settings: TrainSettings, report: Report) -> Path:
     return finish_model(Trained(anatomy, detector, second), settings.out, choosing, facts)
 
 
-def train_anatomy(examples: list[Example], settings: TrainSettings, report: Report) -> Path:
+def train_anatomy(examples: list[AnatomyExample], settings: TrainSettings, report: Report) -> Path:
     """Whole heads, one at a time; returns the weights."""
     rng = np.random.default_rng([settings.seed, 10])
     start = _start_weights(settings, "anatomy")
     phase = Phase("anatomy", settings.anatomy_steps, settings.learning_rate, segmentation_loss, start)
-    batches = (data.whole_head(examples[int(rng.integers(len(examples)))], rng) for _ in itertools.count())
+    batches = (whole_head(examples[int(rng.integers(len(examples)))], rng) for _ in itertools.count())
     return run_phase(build_anatomy, phase, batches, settings, report)
 
 
@@ -181,9 +192,15 @@ def started_from(settings: TrainSettings) -> str:
         if not path.is_file():
             raise _no_start(path, "no such file")
         try:
-            start_from(build(), safetensors.torch.load_file(path))
+            weights = safetensors.torch.load_file(path)
+            start_from(build(), weights)
         except (SafetensorError, RuntimeError) as error:
             raise _no_start(path, f"no weights of the {name} network") from error
+        if name == "anatomy" and settings.anatomy_steps == 0 and not knows_parcels(weights):
+            raise UsageError(
+                "bad-steps", path, found="a network of coarse regions and --anatomy-steps 0",
+                need="steps in which it learns the finer ones", remedy="Give --anatomy-steps 1 or more.",
+            )  # fmt: skip
     card = load_card(str(settings.start_from.resolve()))  # absolute, so never the name of a shipped model
     return f"{card.name} {card.version} {card.detector.sha256[:12]}"
 
@@ -270,6 +287,24 @@ def ensure_examples(settings: TrainSettings, report: Report) -> list[Example]:
             data.save(example, folder)
         report(f"simulated {each * (number + 1)}/{settings.scans} scans")
     return [data.load(path) for path in sorted(folder.glob("*.npz"))]
+
+
+def ensure_anatomy_examples(settings: TrainSettings, report: Report) -> list[AnatomyExample]:
+    """As `ensure_examples`, for the anatomy network: heads of their own, at its resolution alone."""
+    folder = settings.out / "anatomy_examples"
+    each = TIMES * len(settings.contrasts)
+    heads = -(-settings.anatomy_scans // each) if settings.anatomy_steps else 0
+    for number in range(heads):
+        seed = 1_000_000 * settings.seed + ANATOMY_SEED + number
+        name = settings.heads[number % len(settings.heads)] if settings.anatomy else "procedural"
+        names = example_names(name, seed, settings.contrasts)
+        if all((folder / f"{example}.npz").exists() for example in names):
+            continue
+        head, device = training_head(name, seed, settings), torch.device(settings.device)
+        for example in make_anatomy_examples(head, seed, settings.contrasts, settings.world, device):
+            save_anatomy(example, folder)
+        report(f"simulated {each * (number + 1)}/{settings.anatomy_scans} scans for the regions")
+    return [load_anatomy(path) for path in sorted(folder.glob("*.npz"))] if heads else []
 
 
 def training_head(name: str, seed: int, settings: TrainSettings) -> HeadLabels:

@@ -12,7 +12,7 @@ from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.count import CountModel, count_distribution, count_interval_90
 from petechia.lesions.find import Calibration, OperatingPoint, calibrate, find_candidates, logit, weigh
 from petechia.lesions.measure import measure_all
-from petechia.lesions.place import learn_places
+from petechia.lesions.place import is_possible, learn_places
 from petechia.types import LesionClass, Region, ScoreMap, Side, Volume
 
 CLASSES = ("background", "cmb", "calcification", "iron", "vessel", "interface")
@@ -130,8 +130,8 @@ def test_region_is_a_vote_around_the_lesion_and_side_comes_from_the_brain() -> N
     volume = _scan()
     anatomy = _anatomy()
     places = learn_places(anatomy, np.ones((14, 14, 14), bool), volume.sides_known)
-    assert places.region_of(np.array([16.0, 16.0, 16.0]), 1.0) is Region.DEEP
-    assert places.region_of(np.array([3.0, 16.0, 16.0]), 1.0) is Region.LOBAR
+    assert places.at(np.array([16.0, 16.0, 16.0]), 1.0).region is Region.DEEP
+    assert places.at(np.array([3.0, 16.0, 16.0]), 1.0).region is Region.LOBAR
     middle = 13 * 2.5 / 2
     assert places.side_of(np.array([middle + 8, 10.0, 10.0])) is Side.RIGHT
     assert places.side_of(np.array([middle - 8, 20.0, 10.0])) is Side.LEFT
@@ -145,17 +145,16 @@ def test_a_csf_pocket_at_the_centre_does_not_change_the_region() -> None:
     anatomy.probability[:, 6:8, 6:8, 6:8] = 0.0
     anatomy.probability[4, 6:8, 6:8, 6:8] = 1.0
     places = learn_places(anatomy, np.ones((14, 14, 14), bool), sides_known=True)
-    assert places.region_of(np.array([16.25, 16.25, 16.25]), 1.0) is Region.DEEP
+    assert places.at(np.array([16.25, 16.25, 16.25]), 1.0).region is Region.DEEP
 
 
 def test_a_dot_outside_the_brain_is_no_lesion_and_one_at_its_edge_is() -> None:
     anatomy = _anatomy()
     anatomy.probability[:, 10:] = 0.0
     anatomy.probability[0, 10:] = 1.0  # beyond x = 25 mm - half a voxel lies air
-    places = learn_places(anatomy, anatomy.probability[0] < 0.5, sides_known=True)
-    assert places.in_brain(np.array([16.0, 16.0, 16.0]), 1.0)
-    assert places.in_brain(np.array([22.0, 16.0, 16.0]), 1.0)  # 2 mm from the edge
-    assert not places.in_brain(np.array([29.0, 16.0, 16.0]), 1.0)
+    assert is_possible(anatomy, np.array([16.0, 16.0, 16.0]), 1.0)
+    assert is_possible(anatomy, np.array([22.0, 16.0, 16.0]), 1.0)  # 2 mm from the edge
+    assert not is_possible(anatomy, np.array([29.0, 16.0, 16.0]), 1.0)
 
 
 def test_a_tilted_midline_is_found() -> None:

@@ -17,10 +17,13 @@ import numpy as np
 import pytest
 from report_phantom import affine_for, example, make_reading, make_volume, random_spots, refused, tilted
 
+from petechia.regions import MARS_REGION
 from petechia.report import dataset_files, render
-from petechia.types import DISCLAIMER, LesionClass, Region, Side
+from petechia.types import DISCLAIMER, Bombs, LesionClass, Mars, Region, Side
 
-HEADER = "id\tx_mm\ty_mm\tz_mm\tprobability\tclass\tdiameter_mm\tvolume_mm3\tregion\tside\tcontrast"
+HEADER = (
+    "id\tx_mm\ty_mm\tz_mm\tprobability\tclass\tdiameter_mm\tvolume_mm3\tregion\tside\tcontrast\tmars\tbombs"
+)
 COLUMNS = HEADER.split("\t")
 SMALL = {"shape": (36, 45, 35), "spacing": (4.0, 4.0, 4.0)}
 
@@ -78,7 +81,7 @@ def test_not_analysed_has_no_table_and_no_mask(bids):
     document = strict_json(next(value for key, value in contents(lost, None).items() if key.endswith("json")))
     assert document["status"] == "not_analysed"
     assert document["reason"] == {"code": "minip", "text": "found overlapping slabs; need the SWI."}
-    for key in ("count", "count_interval_90", "counts_by_region", "counts_by_class"):
+    for key in ("count", "count_interval_90", "counts_by_region", "counts_by_mars", "counts_by_class"):
         assert document[key] is None
     assert document["files"]["table"] is None
     assert document["files"]["mask"] is None
@@ -274,6 +277,8 @@ def test_reading_json_is_complete_and_stable():
         "count",
         "count_interval_90",
         "counts_by_region",
+        "counts_by_mars",
+        "counts_by_bombs",
         "counts_by_class",
         "operating_point",
         "findings",
@@ -340,3 +345,37 @@ def test_derivative_passes_the_bids_validator(tmp_path):
     errors = [issue for issue in issues if issue["severity"] == "error"]
     assert errors == []
     assert "TSV_ADDITIONAL_COLUMNS_UNDEFINED" not in {issue["code"] for issue in issues}
+
+
+def test_the_finer_places_are_in_the_table_the_counts_and_the_page() -> None:
+    reading, volume, _ = example()
+    placed = (
+        (Mars.FRONTAL, Bombs.CORTEX), (Mars.FRONTAL, Bombs.SUBCORTICAL_WHITE),
+        (Mars.INTERNAL_CAPSULE, Bombs.CAPSULE), (Mars.DEEP_WHITE, Bombs.SUBCORTICAL_WHITE),
+    )  # fmt: skip
+    first = tuple(
+        replace(lesion, kind=LesionClass.CMB, mars=mars, bombs=bombs, region=MARS_REGION[mars])
+        for lesion, (mars, bombs) in zip(reading.lesions, placed, strict=False)
+    )
+    reading = replace(reading, lesions=first + reading.lesions[len(first) :])
+    files = contents(reading, volume)
+    rows = rows_of(files["lesions.tsv"])
+    assert [(row["mars"], row["bombs"]) for row in rows[:4]] == [
+        ("frontal", "cortex"), ("frontal", "subcortical_white"), ("internal_capsule", "capsule"),
+        ("deep_white", "subcortical_white"),
+    ]  # fmt: skip
+    document = strict_json(files["reading.json"])
+    counted = [row for row in rows if row["class"] == "cmb"]
+    for column, enum in (("mars", Mars), ("bombs", Bombs)):
+        expected = {each.value: sum(row[column] == each.value for row in counted) for each in enum}
+        assert document[f"counts_by_{column}"] == expected
+    page = files["report.html"].decode()
+    for words in ("lobar: frontal", "deep: internal capsule", "deep: deep white", "2 subcortical white"):
+        assert words in page
+
+
+def test_without_finer_places_the_page_does_not_speak_of_them() -> None:
+    reading, volume, _ = example()
+    page = contents(reading, volume)["report.html"].decode()
+    assert "By BOMBS" not in page
+    assert 'class="within"' not in page

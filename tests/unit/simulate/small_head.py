@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from petechia.simulate import anatomy
 from petechia.simulate.maps import Maps
+from petechia.simulate.parcels import region_map
 from petechia.simulate.pathology_shapes import Scene
 from petechia.simulate.plant import Surroundings, midline_plane
 from petechia.simulate.stamp import FineGrid
@@ -69,7 +70,7 @@ def scene(fine: float = 1.0) -> Scene:
 
 @cache
 def _around() -> Surroundings:
-    return Surroundings(anatomy.region_map(labels()), midline_plane(labels()))
+    return Surroundings(region_map(labels()), midline_plane(labels()))
 
 
 def on_fine(mask: NDArray[np.bool_], grid: FineGrid) -> NDArray[np.bool_]:

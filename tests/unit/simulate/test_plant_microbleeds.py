@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from petechia.simulate import anatomy, microbleeds, plant
+from petechia.simulate import microbleeds, plant
 from petechia.simulate.factors import switch_off
+from petechia.simulate.parcels import region_map
 from petechia.simulate.plant import APART_MM, Planted, PlantOptions
 from petechia.simulate.stamp import FineGrid
 from petechia.simulate.veins import Tubes
@@ -33,7 +34,7 @@ def head() -> np.ndarray:
 
 
 LABELS = head()
-REGIONS = anatomy.region_map(LABELS)
+REGIONS = region_map(LABELS)
 WIDE = PlantOptions(microbleeds=30, plant_seed=11, mimics=0.0)
 
 

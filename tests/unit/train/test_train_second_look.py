@@ -22,7 +22,7 @@ def _example() -> Example:
     labels[20, 20, 5:40] = VESSEL
     labels[40:43, 10:13, 10:13] = IGNORE
     image = np.ones(labels.shape, np.float16)
-    return Example("e", image, labels, image[::3, ::3, ::3], np.ones((16, 16, 16), np.uint8))
+    return Example("e", image, labels)
 
 
 def test_proposals_are_peaks_by_what_lies_there_and_every_planted_bleed() -> None:
@@ -76,7 +76,7 @@ def test_the_fast_way_to_score_an_example_agrees_with_torch() -> None:
     torch.manual_seed(0)
     network = build_detector().eval()
     image = np.random.default_rng(0).random((48, 48, 48)).astype(np.float16)
-    example = Example("e", image, np.zeros(image.shape, np.uint8), image, np.zeros(image.shape, np.uint8))
+    example = Example("e", image, np.zeros(image.shape, np.uint8))
     fast = cmb_scorer(network, torch.device("cpu"))(example)
     assert fast.shape == image.shape
     assert fast.dtype == np.float32  # scipy.ndimage, which looks for peaks in it next, takes no 16 bits

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from petechia.types import LesionClass, Region, Side
+from petechia.types import LesionClass, Mars, Region, Side
 
 PRIVATE_SCHEME = "99PETECHIA"  # PS3.16 section 8.2: private designators begin with 99
 
@@ -85,6 +85,7 @@ SITES: dict[str, Concept] = {
     "internal capsule": _dicom("85637007", "SCT", "Internal capsule"),
     "external capsule": _dicom("10517005", "SCT", "External capsule"),
     "corpus callosum": _dicom("88442005", "SCT", "Corpus callosum"),
+    "cerebral white matter": _dicom("68523003", "SCT", "Cerebral White Matter"),
     "infratentorial": Concept("21031007", "SCT", "Infratentorial brain structure", SNOMED),
     "brainstem": _dicom("119238007", "SCT", "Brain Stem"),
     "midbrain": _dicom("61962009", "SCT", "Midbrain"),
@@ -97,6 +98,21 @@ REGION_SITES: dict[Region, Concept] = {
     Region.DEEP: BRAIN,
     Region.INFRATENTORIAL: SITES["infratentorial"],
     Region.UNKNOWN: BRAIN,
+}
+# Finer, where the dictionary has the place; basal ganglia it has not, deep white matter only as cerebral.
+MARS_SITES: dict[Mars, Concept] = {
+    Mars.FRONTAL: SITES["frontal lobe"],
+    Mars.PARIETAL: SITES["parietal lobe"],
+    Mars.TEMPORAL: SITES["temporal lobe"],
+    Mars.OCCIPITAL: SITES["occipital lobe"],
+    Mars.INSULA: SITES["insula"],
+    Mars.THALAMUS: SITES["thalamus"],
+    Mars.INTERNAL_CAPSULE: SITES["internal capsule"],
+    Mars.EXTERNAL_CAPSULE: SITES["external capsule"],
+    Mars.CORPUS_CALLOSUM: SITES["corpus callosum"],
+    Mars.DEEP_WHITE: SITES["cerebral white matter"],
+    Mars.BRAINSTEM: SITES["brainstem"],
+    Mars.CEREBELLUM: SITES["cerebellum"],
 }
 REGION_NAME = _own("REGION", "Region (MARS)")
 REGIONS: dict[Region, Concept] = {

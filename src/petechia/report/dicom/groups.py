@@ -118,7 +118,7 @@ def finding(reading: Reading, lesion: Lesion, source: Source, segments: Segments
 def _site(lesion: Lesion) -> FindingSite:
     side = codes.LATERALITY.get(lesion.side)
     return FindingSite(
-        anatomic_location=coded(codes.REGION_SITES[lesion.region]),
+        anatomic_location=coded(codes.MARS_SITES.get(lesion.mars, codes.REGION_SITES[lesion.region])),
         laterality=None if side is None else coded(side),
         topographical_modifier=coded(codes.MIDLINE) if lesion.side is Side.MIDLINE else None,
     )

@@ -20,7 +20,7 @@ from petechia.report.dicom.uids import Root
 from petechia.report.names import SOFTWARE
 from petechia.report.planes import Scene, make_scene
 from petechia.report.slabs import slab_pictures
-from petechia.report.words import CLASS_WORDS, plural, style_of
+from petechia.report.words import CLASS_WORDS, place_words, plural, style_of
 from petechia.types import DISCLAIMER, Lesion, LesionClass, Outcome, Reading, Volume
 
 PAGE_PX = 1280
@@ -112,7 +112,7 @@ def _finding(scene: Scene, lesion: Lesion) -> Image.Image:
     box = Image.new("RGB", (4 * side + 3 * GAP_PX, 24 + max(each.height for each in tiles)))
     words = (
         f"{lesion.id}  {CLASS_WORDS[lesion.kind]}  p {lesion.probability:.2f}  {lesion.diameter_mm:.1f} mm  "
-        f"{lesion.region.value}, {lesion.side.value}"
+        f"{place_words(lesion)}, {lesion.side.value}"
     )
     ImageDraw.Draw(box).text((0, 2), words, fill=STYLES[style_of(lesion.kind)], font=ink(16))
     for number, each in enumerate(tiles):

@@ -74,7 +74,7 @@ def _read(provenance: Provenance) -> tuple[str, ...]:
 def _said(lesion: Lesion) -> list[object]:
     voxels = hashlib.sha256(lesion.voxels_ijk.astype("<i4").tobytes()).hexdigest()
     return [
-        lesion.id, lesion.kind.value, lesion.region.value, lesion.side.value,
+        lesion.id, lesion.kind.value, lesion.region.value, lesion.mars.value, lesion.side.value,
         f"{lesion.probability:.4f} {lesion.contrast:.2f}", voxels,
     ]  # fmt: skip
 
