@@ -22,7 +22,7 @@ from petechia.benchmark.values import (
 )
 from petechia.errors import EnvironmentFailure, UsageError
 from petechia.evaluate.api import check_options, score
-from petechia.evaluate.bootstrap import draw_weights, figure
+from petechia.evaluate.bootstrap import draw_weights, figure, ratio
 from petechia.evaluate.collect import collect, find_truths, pair_names
 from petechia.evaluate.froc import sensitivity_at
 from petechia.evaluate.tally import candidates, tally
@@ -124,20 +124,22 @@ def _one(
     sheet = read_sheet(model)
     failed = sheet.problem or _read(model, folder, scans, options, report)
     if failed:
-        return _Scored(ModelResult(sheet, None, None, Figure(None), "", failed), (), None)
+        return _Scored(ModelResult(sheet, None, None, Figure(None), Figure(None), "", failed), (), None)
     evaluate = replace(options.evaluate, skip_missing=bool(options.participants))
     collected, point = at_point(collect(folder, data, evaluate), model)
+    rows, left_free = _resampled(collected.pairs, evaluate)
     return _Scored(
         ModelResult(
             sheet=read_sheet(model),
             evaluation=score(collected, folder, data, evaluate),
             cost=_cost(folder, scans),
             gain=Figure(None),
+            left_free=left_free,
             point=point,
             failed="",
         ),
         tuple(pair.name for pair in collected.pairs),
-        _rows(collected.pairs, evaluate),
+        rows,
     )
 
 
@@ -211,13 +213,15 @@ def _cost(folder: Path, scans: tuple[ScanFile, ...]) -> Cost:
     )
 
 
-def _rows(pairs: tuple[ScanPair, ...], options: EvaluateOptions) -> FloatArray:
-    """Sensitivity at COMPARED_AT in every resample (r,), the same resamples as the other figures have."""
+def _resampled(pairs: tuple[ScanPair, ...], options: EvaluateOptions) -> tuple[FloatArray, Figure]:
+    """Sensitivity at COMPARED_AT in every resample (r,), those of all figures; lesion-free left free."""
     counts = tally(pairs, options)
     clusters = [pair.subject if options.resample_by == "subject" else pair.name for pair in pairs]
     weights = draw_weights(clusters, options.resamples, options.seed)
     found = candidates(pairs, options)
-    return sensitivity_at(found, counts.lesions, counts.analysed, weights, COMPARED_AT)
+    rows = sensitivity_at(found, counts.lesions, counts.analysed, weights, COMPARED_AT)
+    free = counts.analysed * (counts.lesions == 0)
+    return rows, figure(ratio(free * (counts.false == 0), free, weights), options)
 
 
 def _compared(scored: list[_Scored], options: EvaluateOptions) -> tuple[ModelResult, ...]:

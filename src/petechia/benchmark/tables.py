@@ -21,7 +21,8 @@ MODEL_COLUMNS = (
     "model", "version", "weights_sha256", "state", "reason", "scans", "analysed", "lesions",
     *(f"sensitivity_at_{rate:g}{tail}" for rate in FROC_AT for tail in ("", "_low", "_high")),
     "gain", "gain_low", "gain_high", "point", "sensitivity", "sensitivity_low", "sensitivity_high",
-    "fp_per_scan", "fp_per_scan_low", "fp_per_scan_high", "fp_per_scan_without_lesions", "precision",
+    "fp_per_scan", "fp_per_scan_low", "fp_per_scan_high", "fp_per_scan_without_lesions",
+    *(f"left_free{tail}" for tail in ("", "_low", "_high")), "precision",
     "median_f1", "cpu_s", "cpu_s_most", "peak_mb", "size_mb", "data", "notice",
 )  # fmt: skip
 Value = str | int | float | None
@@ -87,6 +88,7 @@ def headline(result: ModelResult) -> dict[str, str]:
     cells["sensitivity"] = shown(pooled.sensitivity, absent=NO_LESIONS)
     cells["FP/scan"] = shown(pooled.fp_per_scan, absent=NO_SCANS)
     cells["FP, lesion-free"] = shown(pooled.fp_per_scan_without, absent=NO_SCANS)
+    cells["left free"] = shown(result.left_free, absent=NO_SCANS)
     cells["precision"] = shown(pooled.precision, absent=NO_DETECTIONS)
     cells["median F1"] = shown(pooled.median_f1, absent=NO_LESIONS)
     cells["CPU-s"] = _number(cost.cpu_s if cost else None, 1)
@@ -188,6 +190,7 @@ def _model(result: ModelResult) -> dict[str, object]:
         "failed": result.failed or None,
         "point": result.point or None,
         "gain": asdict(result.gain),
+        "left_free": asdict(result.left_free),
         "cost": None if result.cost is None else asdict(result.cost),
         "scores": scores,
     }
@@ -229,6 +232,7 @@ def _row(result: ModelResult) -> dict[str, Value]:
         "cpu_s_most": cost.cpu_s_most if cost else None,
         "peak_mb": cost.peak_mb if cost else None,
         **_spread("gain", result.gain),
+        **_spread("left_free", result.left_free),
         **_spread("sensitivity", pooled.sensitivity),
         **_spread("fp_per_scan", pooled.fp_per_scan),
     }

@@ -63,6 +63,7 @@ class ModelResult:
     evaluation: Evaluation | None
     cost: Cost | None
     gain: Figure  # sensitivity at COMPARED_AT minus that of the first model, paired over scans
+    left_free: Figure  # share of analysed scans without visible lesions in which nothing false was called
     point: str  # which threshold the counts are of, in words
     failed: str  # one line; "": it was scored
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from petechia.volume.build import build
 from petechia.volume.orient import place
 
 MASK_FROM = 0.5  # of a mask that is the mean of several raters
+MAX_LESIONS = 5000  # of one mask; the most ever counted in a person are some hundreds
+MAX_DIAMETER_MM = 50.0  # of one component; a microbleed is at most 10 mm, a mask of the brain above 100
 USUAL_RADIUS_MM = 1.25  # half the median published diameter; where a point could not be grown
 
 
@@ -80,9 +83,17 @@ def _from_mask(path: Path, volume: Volume) -> Truth:
             found=f"a grid {values.shape}, where the image's is {volume.voxels.shape} or lies elsewhere",
             need="the mask of this image, on its grid", remedy="Resample it, labels by nearest neighbour.",
         )  # fmt: skip
-    labels = components(values >= MASK_FROM).astype(np.uint16)
-    centres = centres_mm(labels.astype(np.int32), volume.affine_ras)
-    return Truth(volume, _rows(volume, centres, labels), labels, np.zeros((0, 3)), ())
+    labels = components(values >= MASK_FROM)
+    number = int(labels.max(initial=0))
+    most_mm3 = int(np.bincount(labels.ravel())[1:].max(initial=0)) * _voxel_mm3(volume)
+    largest = 2 * float(np.cbrt(3 / (4 * np.pi) * most_mm3))
+    if number > MAX_LESIONS or largest > MAX_DIAMETER_MM:
+        raise Refusal(
+            "bad-mask", path, found=f"{number} components, the largest of {largest:.0f} mm",
+            need="a mask of microbleeds", remedy="Give the mask of lesions, not of tissue and not an image.",
+        )  # fmt: skip
+    rows = _rows(volume, centres_mm(labels, volume.affine_ras), labels)
+    return Truth(volume, rows, labels.astype(np.uint16), np.zeros((0, 3)), ())
 
 
 def _from_points(labelled: Labelled, volume: Volume, options: ConvertOptions) -> Truth:
@@ -125,10 +136,9 @@ def _index(point: Point, volume: Volume, options: ConvertOptions) -> tuple[float
     return float(i), float(j), float(k)
 
 
-def _rows(volume: Volume, centres: FloatArray, labels: NDArray[np.uint16]) -> tuple[TruthRow, ...]:
+def _rows(volume: Volume, centres: FloatArray, labels: NDArray[np.integer[Any]]) -> tuple[TruthRow, ...]:
     """centres (n, 3) RAS+ mm; label n belongs to centre n - 1."""
-    voxel_mm3 = abs(float(np.linalg.det(volume.affine_ras[:3, :3])))
-    sizes = np.bincount(labels.ravel(), minlength=len(centres) + 1)[1:] * voxel_mm3
+    sizes = np.bincount(labels.ravel(), minlength=len(centres) + 1)[1:] * _voxel_mm3(volume)
     rows = []
     for centre, size in zip(centres, sizes, strict=True):
         radius = float(np.cbrt(3 / (4 * np.pi) * size)) if size > 0 else None
@@ -137,6 +147,10 @@ def _rows(volume: Volume, centres: FloatArray, labels: NDArray[np.uint16]) -> tu
         )
         rows.append(TruthRow((float(centre[0]), float(centre[1]), float(centre[2])), radius, cnr))
     return tuple(rows)
+
+
+def _voxel_mm3(volume: Volume) -> float:
+    return abs(float(np.linalg.det(volume.affine_ras[:3, :3])))
 
 
 def invisible(rows: tuple[TruthRow, ...]) -> int:

@@ -54,6 +54,7 @@ def test_the_figures_are_those_worked_out_by_hand(tmp_path: Path, log: Path) -> 
     assert (pooled.found, pooled.false_positives) == (5, 0)  # at 0.5 the alarms of 0.15 are possible only
     assert keen.evaluation.froc.fp_per_scan[-1] == 1.0  # and on the curve they are: one in each scan
     assert coy.evaluation.pooled.sensitivity.value == 3 / 5
+    assert (keen.left_free.value, coy.left_free.value) == (1.0, 1.0)
     assert keen.gain.value is None  # the first one is what the others are compared with
     assert coy.gain.value == pytest.approx(-2 / 5)
     assert keen.point == "balanced: probability from 0.5"
@@ -63,6 +64,17 @@ def test_the_figures_are_those_worked_out_by_hand(tmp_path: Path, log: Path) -> 
     assert coy.cost.cpu_s == 2.0
     assert "sub-05" not in log.read_text()  # it has no truth
     assert {line.split()[2] for line in log.read_text().splitlines()} == {"screening"}
+
+
+def test_lesion_free_scans_left_free(tmp_path: Path, log: Path) -> None:
+    """One of the four scans is free of lesions; from a lower threshold on, keen's alarm there counts."""
+    points = {"balanced": {"definite": 0.1, "possible": 0.05}}
+    low, high = compared(
+        tmp_path, write_model(tmp_path / "keen", operating_points=points), write_model(tmp_path / "b" / "coy")
+    ).results
+    assert (low.left_free.value, high.left_free.value) == (0.0, 1.0)
+    assert low.evaluation is not None
+    assert low.evaluation.pooled.false_positives == 4
 
 
 def test_a_gain_is_paired(tmp_path: Path, log: Path) -> None:
@@ -153,10 +165,13 @@ def table(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text), delimiter="\t"))
 
 
-@pytest.fixture
-def files(tmp_path: Path, log: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    tmp_path = tmp_path_factory.mktemp("files")
     models = [write_model(tmp_path / name) for name in ("keen", "coy", "<b>&odd")]
-    return {file.name: file.content.decode() for file in render(compared(tmp_path, *models))}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STANDIN_LOG", str(tmp_path / "log"))
+        return {file.name: file.content.decode() for file in render(compared(tmp_path, *models))}
 
 
 def test_every_output_says_simulated_and_what_it_is_not(files: dict[str, str]) -> None:

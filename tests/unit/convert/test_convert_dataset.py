@@ -263,6 +263,9 @@ def test_a_mask_of_another_grid_or_of_intensities_is_refused(tmp_path: Path) -> 
     assert str(mask) in refused("grid-mismatch", Refusal, find_valdo, source, GRE)
     write_image(mask, (voxels(DOTS) < 500).astype(np.int16) * -1)
     refused("bad-mask", Refusal, find_valdo, source, GRE)
+    write_image(mask, voxels(DOTS))
+    line = refused("bad-mask", Refusal, find_valdo, source, GRE)
+    assert "1 components, the largest of 53 mm" in line  # 76800 mm3, all of the image
 
 
 def test_a_mean_of_raters_is_cut_at_half(tmp_path: Path) -> None:
