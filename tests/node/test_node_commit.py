@@ -87,6 +87,7 @@ def test_an_archive_that_stays_silent_is_told_and_no_longer_waited_for(
         assert pacs.report(node.port, pacs.asked[-1], failed=0x0112) == 0  # too late: nothing starts anew
         time.sleep(1.5)
         assert len(pacs.asked) == asked
+        assert node.status().unsent == 0
         assert node.study().sending[0].commitment == "commitment-timeout"
     assert len(set(pacs.instances())) == 1
 
