@@ -92,6 +92,18 @@ def test_an_archive_that_stays_silent_is_told_and_no_longer_waited_for(
     assert len(set(pacs.instances())) == 1
 
 
+def test_an_archive_without_storage_commitment_still_gets_everything(tmp_path: Path) -> None:
+    with (
+        archive(commits=False) as pacs,
+        running_node(tmp_path / "spool", [pacs.address], commit_s=HOUR) as node,
+    ):
+        send(node.port, Study().instances(2))
+        wait_for(lambda: any(each.commitment == "no-context" for each in node.study().sending))
+        send(node.port, Study().instances(2))
+        wait_for(lambda: len(pacs.got) == 2, 20)  # not after a pause, as where an archive is down
+        assert node.status().unsent == 0
+
+
 def test_a_report_on_what_was_not_asked_changes_nothing(tmp_path: Path) -> None:
     with archive() as pacs, running_node(tmp_path / "spool", [pacs.address], commit_s=HOUR) as node:
         send(node.port, Study().instances(2))

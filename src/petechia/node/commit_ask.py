@@ -170,6 +170,8 @@ def _asked_for(
         us, (destination.aet, destination.host, destination.port), [(StorageCommitmentPushModel, "")],
         _ANSWER_S, evt_handlers=[(evt.EVT_N_EVENT_REPORT, reported)],
     )  # fmt: skip
+    if not assoc.is_established and assoc.rejected_contexts:
+        return "no-context"  # it answers, and knows no storage commitment: no reason to hold up what is sent
     if not assoc.is_established:
         return "association-refused" if assoc.is_rejected else "unreachable"
     try:
