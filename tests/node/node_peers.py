@@ -286,7 +286,7 @@ def commit_report(asked: Dataset, failed: int = 0) -> Dataset:
 
 
 @contextmanager
-def archive(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Archive]:
+def archive(port: int = 0, tls: ssl.SSLContext | None = None, commits: bool = True) -> Iterator[Archive]:
     this = Archive(port)
 
     def committed(event: evt.Event) -> tuple[int, None]:
@@ -303,7 +303,8 @@ def archive(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Archiv
 
     entity = AE("ARCHIVE")
     entity.supported_contexts = AllStoragePresentationContexts
-    entity.add_supported_context(StorageCommitmentPushModel)
+    if commits:
+        entity.add_supported_context(StorageCommitmentPushModel)
     handlers = [(evt.EVT_C_STORE, stored), (evt.EVT_N_ACTION, committed)]
     server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=tls)
     this.port = server.server_address[1]

@@ -87,8 +87,22 @@ def test_an_archive_that_stays_silent_is_told_and_no_longer_waited_for(
         assert pacs.report(node.port, pacs.asked[-1], failed=0x0112) == 0  # too late: nothing starts anew
         time.sleep(1.5)
         assert len(pacs.asked) == asked
+        assert node.status().unsent == 0
         assert node.study().sending[0].commitment == "commitment-timeout"
     assert len(set(pacs.instances())) == 1
+
+
+def test_an_archive_without_storage_commitment_still_gets_everything(tmp_path: Path) -> None:
+    with (
+        archive(commits=False) as pacs,
+        running_node(tmp_path / "spool", [pacs.address], commit_s=HOUR) as node,
+    ):
+        send(node.port, Study().instances(2))
+        wait_for(lambda: any(each.commitment == "no-context" for each in node.study().sending), 90)
+        send(node.port, Study().instances(2))
+        wait_for(lambda: len(pacs.got) == 2, 90)
+        assert not [line for line in node.lines if line.startswith("unreachable")]  # which would hold up all
+        wait_for(lambda: node.status().unsent == 0)
 
 
 def test_a_report_on_what_was_not_asked_changes_nothing(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from petechia.store import durable
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pynetdicom.association import Association
     from pynetdicom.events import Event
 
 Place = tuple[str, str, str]
@@ -171,7 +172,7 @@ def _asked_for(
         _ANSWER_S, evt_handlers=[(evt.EVT_N_EVENT_REPORT, reported)],
     )  # fmt: skip
     if not assoc.is_established:
-        return "association-refused" if assoc.is_rejected else "unreachable"
+        return _refused(assoc)
     try:
         status, _ = assoc.send_n_action(information, _ASK_ACTION, StorageCommitmentPushModel, INSTANCE)
         if not status:
@@ -189,6 +190,13 @@ def _asked_for(
         if assoc.is_established:
             assoc.release()
     return ""
+
+
+def _refused(assoc: Association) -> str:
+    """Why there is no association."""
+    if assoc.rejected_contexts:  # it answers, and knows no storage commitment: no reason to hold up results
+        return "no-context"
+    return "association-refused" if assoc.is_rejected else "unreachable"
 
 
 def _item(pair: tuple[str, str]) -> Dataset:

@@ -19,7 +19,7 @@ from report_phantom import affine_for, example, make_reading, make_volume, rando
 
 from petechia.regions import MARS_REGION
 from petechia.report import dataset_files, render
-from petechia.types import DISCLAIMER, Bombs, LesionClass, Mars, Region, Side
+from petechia.types import DISCLAIMER, Bombs, Echo, LesionClass, Mars, Region, Side
 
 HEADER = (
     "id\tx_mm\ty_mm\tz_mm\tprobability\tclass\tdiameter_mm\tvolume_mm3\tregion\tside\tcontrast\tmars\tbombs"
@@ -310,6 +310,19 @@ def test_the_phase_that_was_read_is_named_beside_the_input():
         assert strict_json(files["reading.json"])["phase_sha256"] == told
         assert ("5a" * 32 in files["report.html"].decode()) == (told is not None)
         assert json.loads(files["lesions.json"])["Provenance"].get("PhaseSHA256") == told
+
+
+def test_echoes_that_were_brought_together_are_listed():
+    reading, volume, brain = example(**SMALL)
+    echoes = (Echo(0.006, "a1" * 32), Echo(0.021, "b2" * 32))
+    several = replace(reading, provenance=replace(reading.provenance, echoes=echoes))
+    assert strict_json(contents(reading, volume, brain=brain)["reading.json"])["echoes"] == []
+    files = contents(several, volume, brain=brain)
+    assert strict_json(files["reading.json"])["echoes"] == [
+        {"echo_time_s": 0.006, "sha256": "a1" * 32},
+        {"echo_time_s": 0.021, "sha256": "b2" * 32},
+    ]
+    assert "b2" * 32 in files["report.html"].decode()
 
 
 def test_derivative_passes_the_bids_validator(tmp_path):

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from dicom_series import SeriesLook, write_series
+from petechia import pipeline
 from petechia.batch.run import _digests
 from petechia.scan.choose import find_scans
 from petechia.scan.dicom.read import read_dicom, read_echoes
 from petechia.scan.echoes import Attempt, bring_together
-from petechia.scan.nifti import read_other_echoes, read_series
 from petechia.types import DetectSettings, Outcome, Protocol, ScanFile, Series
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "real" / "philips_gre"
@@ -61,14 +61,9 @@ def one(given: Path) -> ScanFile:
     return scan
 
 
-def dicom(given: Path) -> Series:
-    scan = one(given)
-    return bring_together(read_dicom(scan), read_echoes(scan))
-
-
-def nifti(given: Path) -> Series:
-    scan = one(given)
-    return bring_together(read_series(scan, SETTINGS), read_other_echoes(scan, SETTINGS))
+def read(given: Path) -> Series:
+    """As the path reads it."""
+    return pipeline._series(one(given), SETTINGS)
 
 
 def expected(times_ms: tuple[float, ...]) -> np.ndarray:
@@ -76,8 +71,8 @@ def expected(times_ms: tuple[float, ...]) -> np.ndarray:
     return (sum(tissue(time).astype(float) ** 2 for time in times_ms) / len(times_ms)) ** 0.5
 
 
-@pytest.mark.parametrize(("write", "read"), [(write_echoes, dicom), (write_bids, nifti)])
-def test_the_echoes_become_the_root_of_their_mean_square(tmp_path: Path, write, read) -> None:
+@pytest.mark.parametrize("write", [write_echoes, write_bids])
+def test_the_echoes_become_the_root_of_their_mean_square(tmp_path: Path, write) -> None:
     write(tmp_path / "in")
     series = read(tmp_path / "in")
     assert np.allclose(series.stored, expected(TIMES_MS), rtol=1e-5, atol=1e-3)
@@ -89,13 +84,15 @@ def test_the_echoes_become_the_root_of_their_mean_square(tmp_path: Path, write, 
     assert "6, 13, 21, 29 ms" in note.text
     assert "phase is that of 21 ms" in note.text
     assert series.phase is not None
-    assert np.array_equal(series.phase.stored, 4 * tissue(21.0, 1) if read is dicom else tissue(21.0, 1))
+    assert np.array_equal(
+        series.phase.stored, 4 * tissue(21.0, 1) if write is write_echoes else tissue(21.0, 1)
+    )
 
 
 def test_the_echo_time_is_that_of_one_echo_that_loses_as_much(tmp_path: Path) -> None:
     """Where tissue decays a little faster, the image falls as one echo of that time would."""
     write_echoes(tmp_path / "in")
-    series = dicom(tmp_path / "in")
+    series = read(tmp_path / "in")
     times = np.array(TIMES_MS) / 1000
 
     def image(rate: float) -> float:
@@ -128,7 +125,7 @@ def test_an_swi_is_never_averaged(tmp_path: Path) -> None:
 def test_the_phase_of_another_echo_where_the_best_has_none(tmp_path: Path) -> None:
     write_bids(tmp_path / "in")
     (tmp_path / "in/sub-1/anat/sub-1_echo-3_part-phase_MEGRE.nii.gz").unlink()
-    series = nifti(tmp_path / "in")
+    series = read(tmp_path / "in")
     assert series.phase is not None
     assert np.array_equal(series.phase.stored, tissue(29.0, 1))  # 4 ms beyond 25, and 13 is 7 before 20
     assert any("phase is that of 29 ms" in each.text for each in series.findings)
@@ -138,7 +135,7 @@ def test_a_broken_echo_is_left_out_with_a_warning(tmp_path: Path) -> None:
     write_bids(tmp_path / "in")
     path = tmp_path / "in/sub-1/anat/sub-1_echo-1_part-mag_MEGRE.nii.gz"
     path.write_bytes(path.read_bytes()[:400])
-    series = nifti(tmp_path / "in")
+    series = read(tmp_path / "in")
     assert np.allclose(series.stored, expected(TIMES_MS[1:]), rtol=1e-5, atol=1e-3)
     (warning,) = [each for each in series.findings if each.code == "echo-left-out"]
     assert warning.outcome is Outcome.WARN
@@ -150,7 +147,7 @@ def test_an_echo_on_another_grid_is_left_out(tmp_path: Path) -> None:
     moved = np.diag([0.8, 0.8, 2.0, 1.0])
     moved[0, 3] = 1.0
     nib.save(nib.Nifti1Image(tissue(6.0).astype(np.int16), moved), path)
-    series = nifti(tmp_path / "in")
+    series = read(tmp_path / "in")
     assert np.allclose(series.stored, expected(TIMES_MS[1:]), rtol=1e-5, atol=1e-3)
     assert "echo-left-out" in {each.code for each in series.findings}
 
@@ -160,7 +157,7 @@ def test_a_missing_slice_of_another_echo_is_not_filled_in(tmp_path: Path) -> Non
     scan = one(tmp_path / "in")
     assert scan.dicom is not None
     scan.dicom.echoes[0].files[4].unlink()
-    series = dicom(tmp_path / "in")
+    series = read(tmp_path / "in")
     assert np.allclose(series.stored, expected(TIMES_MS[1:]), rtol=1e-5, atol=1e-3)
     (warning,) = [each for each in series.findings if each.code == "echo-left-out"]
     assert "with 9 slices; need 10" in warning.text
