@@ -202,7 +202,8 @@ def _is_callosum(head: _Hemispheres) -> Mask:
     if count:  # gyri that touch the midline are smaller
         crossing = pieces == int(np.bincount(pieces[crossing]).argmax())
     outline = ndimage.binary_dilation(crossing.any(0))  # (j, k)
-    return head.white & (head.x <= CALLOSUM_MM) & outline[None] & (head.z > -4)
+    callosum: Mask = head.white & (head.x <= CALLOSUM_MM) & outline[None] & (head.z > -4)
+    return callosum
 
 
 def place_at(centre_mm: FloatArray, parcels: Map) -> tuple[Mars, Bombs]:

@@ -30,7 +30,7 @@ def test_votes_are_the_mean_over_the_ring() -> None:
     rng = np.random.default_rng(1)
     probability = rng.random((len(PARCEL_CLASSES), N, N, N)).astype(np.float32)
     anatomy = ScoreMap(PARCEL_CLASSES, probability, np.diag([2.5, 2.5, 2.5, 1.0]), 2.5)
-    centre, radius = np.array([21.37, 33.91, 28.26]), 1.7
+    centre, radius = np.array([21.37, 33.91, 28.26]), 2.6
     inside = [
         probability[:, i, j, k]
         for i in range(N) for j in range(N) for k in range(N)
@@ -68,6 +68,8 @@ def test_the_centre_voxel_never_decides() -> None:
         (drawn("outside"), False),
         (drawn("csf"), False),
         (drawn("ventricle", deep_white=2.6), False),  # choroid plexus taken for brain: its ring is ventricle
+        (drawn("ventricle", deep_white=4.4), False),  # a third of the ring, as much as a gyrus needs:
+        (drawn("csf", frontal_cortex=4.4), True),
         (drawn("frontal_white", ventricle=2.6), True),  # a bleed taken for ventricle
         (drawn("frontal_white", ventricle=9.0), False),
         (drawn("csf", frontal_cortex=5.5), True),  # a thin gyrus in wide sulci
