@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 DISCLAIMER = "Research software. Not a medical device. Not for diagnosis or treatment decisions."
 
+CHANNELS = ("qsm", "t2w")  # susceptibility in ppm, T2-weighted spin echo
+
 FloatArray = NDArray[np.floating[Any]]
 AnyArray = NDArray[Any]
 
@@ -115,6 +117,14 @@ class DicomSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelFile:
+    """Another image of the same head that some models read beside the scan."""
+
+    name: str  # of CHANNELS
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class ScanFile:
     """One scan to read, and where its outputs go."""
 
@@ -124,6 +134,7 @@ class ScanFile:
     bids: bool  # outputs take BIDS-derivatives names
     phase: Path | None = None  # the phase image of the same acquisition, if there is one
     dicom: DicomSeries | None = None  # None: a NIfTI file
+    channels: tuple[ChannelFile, ...] = ()  # at most one of each name
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +191,7 @@ class Series:
     phase: Series | None = None  # of the same acquisition, as stored, in scanner units
     stored_range: tuple[float, float] | None = None  # stored numbers its header allows (BitsStored)
     value_unit: str = ""  # RescaleType as written: "mrad", "US", "normalized"; "" where not given
+    channels: tuple[tuple[str, Series], ...] = ()  # of CHANNELS, as stored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,6 +201,16 @@ class Phase:
     voxels: FloatArray  # (i, j, k) float32, rad, wrapped or filtered
     affine_ras: FloatArray  # (4, 4) voxel centre -> RAS+ mm
     unit: str  # as it was stored, in words
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Channel:
+    """Another image of the same head, on its own grid."""
+
+    name: str  # of CHANNELS
+    voxels: FloatArray  # (i, j, k) float32, finite; ppm for qsm, any unit for t2w
+    affine_ras: FloatArray  # (4, 4) voxel centre -> RAS+ mm
     sha256: str
 
 
@@ -206,6 +228,7 @@ class Volume:
     excluded: AnyArray | None = None  # (i, j, k) bool: voxels that were NaN/Inf inside the head
     findings: tuple[Finding, ...] = ()
     phase: Phase | None = None
+    channels: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,6 +280,7 @@ class Provenance:
     seconds: dict[str, float]  # wall seconds per stage
     cpu_seconds: float
     phase_sha256: str = ""  # of the phase image that was read beside the scan; "" for none
+    channels_sha256: tuple[tuple[str, str], ...] = ()  # of each further channel that was read: name, hash
 
 
 @dataclass(frozen=True, slots=True)

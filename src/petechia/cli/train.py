@@ -14,6 +14,8 @@ from petechia.errors import EXIT_OK, UsageError
 
 
 def train(
+    system: Literal["default", "rodeja-unet3d", "kim-rpn", "deepmir", "hassanzadeh-cnn-yolo"] = "default",
+    /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     anatomy: Path | None = None,
@@ -30,6 +32,14 @@ def train(
     seed: int = 0,
     device: str = "cpu",
     bfloat16: Annotated[bool, Parameter(negative=())] = False,
+    without: Annotated[
+        tuple[Literal["ffm", "hspl", "localisation", "mimics", "iron"], ...],
+        Parameter(consume_multiple=True, negative=()),
+    ] = (),
+    channels: Annotated[
+        tuple[Literal["swi", "qsm", "t2w"], ...], Parameter(consume_multiple=True, negative=())
+    ] = ("swi", "qsm", "t2w"),
+    folds: int = 0,
 ) -> int:
     """Train a model on simulated scans.
 
@@ -38,6 +48,12 @@ def train(
     Examples:
 
       petechia train -o model
+
+      petechia train kim-rpn -o kim --anatomy label_maps --scans 240
+
+      petechia train kim-rpn -o kim_rpn_alone --without ffm hspl localisation
+
+      petechia train deepmir -o deepmir --channels swi qsm --folds 5
 
       petechia train -o mine --start-from model/model --learning-rate 0.001
 
@@ -50,6 +66,8 @@ def train(
 
     Parameters
     ----------
+    system
+        What to train: our own model, or one of four published systems.
     out
         Folder for the model; made if missing.
     anatomy
@@ -61,11 +79,11 @@ def train(
     steps
         Training steps of the detector.
     hard_steps
-        Further steps of the detector, around its own false alarms.
+        Further steps of the detector, around its own false alarms. Not for kim-rpn, deepmir.
     anatomy_steps
-        Training steps of the brain and region network.
+        Training steps of the brain and region network; the published systems use the default's.
     second_steps
-        Training steps of the second look at candidates.
+        Training steps of the second look at candidates, or of the CNN of hassanzadeh-cnn-yolo.
     learning_rate
         The highest rate of the first phase.
     contrast
@@ -80,6 +98,13 @@ def train(
         cpu, or a torch device such as cuda.
     bfloat16
         Multiply in 16 bits: 1.6 times faster where the processor can (AVX512-BF16, AMX, most GPUs).
+    without
+        Parts of a published system to leave out: ffm, hspl, localisation of kim-rpn; the mimics of
+        hassanzadeh-cnn-yolo; the iron class of deepmir.
+    channels
+        What deepmir learns from: swi, and any of qsm and t2w.
+    folds
+        deepmir: first cross-validate over so many groups of heads, and write the scores of each.
     """
     first = 0 if start_from else 1  # a network that was never trained must not become a model
     _check(
@@ -93,8 +118,8 @@ def train(
     )  # fmt: skip
     require_train("train")
     from petechia.store.place import check_root
+    from petechia.train.systems.run import Switches, train_system
     from petechia.train.train import TrainSettings
-    from petechia.train.train import train as run
     from petechia.types import DISCLAIMER
 
     check_root(out, [given for given in (anatomy, start_from) if given])
@@ -104,7 +129,11 @@ def train(
         seed=seed, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
         world=chosen_world(world, off, "petechia train"),
     )  # fmt: skip
-    model = run(settings, complain)
+    switches = Switches(
+        ffm="ffm" not in without, hspl="hspl" not in without, localisation="localisation" not in without,
+        mimics="mimics" not in without, multi_class="iron" not in without, channels=channels, folds=folds,
+    )  # fmt: skip
+    model = train_system(system, settings, switches, complain)
     say(f"model in {plain(str(model))}")
     say(DISCLAIMER)
     return EXIT_OK

@@ -88,7 +88,7 @@ def to_example(scan: SimulatedScan, name: str) -> Example:
     whole = grids.whole_grid(volume, prepare.ANATOMY_SPACING_MM, prepare.MULTIPLE)
     fine = prepare.detector_grid(volume, regions > 0, canonical_affine)
     detector = prepare.for_detector_in(volume, regions > 0, canonical_affine)
-    fine_labels = _beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE)
+    fine_labels = beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE)
     veins = apply_affine(fine.affine_ras, np.argwhere(fine_labels == LABELS.index("vessel")))
     chi = local_susceptibility(volume, regions > 0, canonical_affine)
     chi = iron_positive(chi, sign_of_iron(chi, veins)) if chi else None
@@ -97,12 +97,12 @@ def to_example(scan: SimulatedScan, name: str) -> Example:
         image=detector.image[0].astype(np.float16),
         labels=fine_labels,
         coarse=prepare.for_anatomy(volume).image[0].astype(np.float16),
-        regions=_beyond(grids.sample_nearest(regions, whole), whole, regions.shape, IGNORE),
+        regions=beyond(grids.sample_nearest(regions, whole), whole, regions.shape, IGNORE),
         chi=np.rint(chi.on_grid(fine.shape, fine.affine_ras) / CHI_STEP).astype(np.int8) if chi else None,
     )
 
 
-def _beyond(
+def beyond(
     values: NDArray[np.uint8], grid: grids.Grid, scan_shape: tuple[int, ...], fill: int
 ) -> NDArray[np.uint8]:
     """Fill grid voxels that lie beyond the scan: the image only repeats its edge there."""

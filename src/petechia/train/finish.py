@@ -40,6 +40,7 @@ class Choosing:
     seed: int
     contrasts: tuple[str, ...] = ("swi", "gre")
     world: World = field(default_factory=World)
+    parts: tuple[str, ...] = ("phase",)  # written beside each scan, as simulate.dataset.PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,16 @@ class Trained:
 def finish_model(trained: Trained, out: Path, choosing: Choosing, facts: dict[str, str]) -> Path:
     """Export the networks, choose what is to be chosen, write `out`/model; returns it."""
     folder = out / "model"
-    card = _export(trained, folder)
-    write_file(folder / "card.json", _json(card | _uncalibrated()))
+    return calibrated(folder, _export(trained, folder), choosing, facts)
+
+
+def calibrated(folder: Path, card: dict[str, object], choosing: Choosing, facts: dict[str, str]) -> Path:
+    """Choose on simulated scans what a card of exported networks still lacks, and write it; returns `folder`.
+
+    The scans lie beside the folder, in `choosing`, and are made where they are not there yet.
+    """
+    out = folder.parent
+    write_file(folder / "card.json", as_json(card | uncalibrated()))
     dataset = out / "choosing"
     if not (dataset / "participants.tsv").exists():
         write_dataset(dataset, _dataset_options(choosing), lambda _done, _total: None)
@@ -75,7 +84,7 @@ def finish_model(trained: Trained, out: Path, choosing: Choosing, facts: dict[st
         },
         "training": facts | {"data": "simulated scans only; no patient data"},
     }  # fmt: skip
-    write_file(folder / "card.json", _json(card))
+    write_file(folder / "card.json", as_json(card))
     return folder
 
 
@@ -88,9 +97,9 @@ def _export(trained: Trained, folder: Path) -> dict[str, object]:
     fine = {"classes": list(LABELS), "spacing_mm": prepare.DETECTOR_SPACING_MM}
     multiple, cube = {"multiple": prepare.MULTIPLE}, {"multiple": PATCH_VOXELS}
     networks = {
-        "anatomy": _files(anatomy, to_onnx(anatomy), "anatomy", folder) | coarse | multiple,
-        "detector": _files(detector, to_onnx(detector), "detector", folder) | fine | multiple,
-        "second_look": _files(second, classifier_to_onnx(second, PATCH_VOXELS), "second_look", folder)
+        "anatomy": write_network(anatomy, to_onnx(anatomy), "anatomy", folder) | coarse | multiple,
+        "detector": write_network(detector, to_onnx(detector), "detector", folder) | fine | multiple,
+        "second_look": write_network(second, classifier_to_onnx(second, PATCH_VOXELS), "second_look", folder)
         | fine
         | cube,
     }
@@ -105,7 +114,7 @@ def _export(trained: Trained, folder: Path) -> dict[str, object]:
     }
 
 
-def _files(network: nn.Module, onnx: bytes, name: str, folder: Path) -> dict[str, object]:
+def write_network(network: nn.Module, onnx: bytes, name: str, folder: Path) -> dict[str, object]:
     """Write one network's two files; returns what the card says of them."""
     write_file(folder / f"{name}.safetensors", to_safetensors(network))  # 16 bits, as the ONNX
     write_file(folder / f"{name}.onnx", onnx)
@@ -116,7 +125,7 @@ def _files(network: nn.Module, onnx: bytes, name: str, folder: Path) -> dict[str
     }
 
 
-def _uncalibrated() -> dict[str, object]:
+def uncalibrated() -> dict[str, object]:
     """Every candidate listed under the network's own score: what calibration starts from."""
     every = {"definite": 0.0, "possible": 0.0}
     return {
@@ -131,9 +140,10 @@ def _dataset_options(choosing: Choosing) -> DatasetOptions:
     return DatasetOptions(
         n=choosing.scans, seed=choosing.seed + 777, anatomy=choosing.anatomy,
         heads=choosing.heads if choosing.anatomy else (), contrasts=choosing.contrasts,
-        alternate=True, parts=("phase",), lesion_free_fraction=0.25, world=choosing.world,
+        alternate=True, parts=choosing.parts, lesion_free_fraction=0.25, world=choosing.world,
     )  # fmt: skip
 
 
-def _json(content: dict[str, object]) -> bytes:
+def as_json(content: dict[str, object]) -> bytes:
+    """A card as it is written."""
     return (json.dumps(content, indent=2) + "\n").encode()

@@ -98,6 +98,8 @@ class SecondLook(nn.Module):
 def start_from(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     """Load weights, also those of a network that knew fewer classes: a new one starts as unlikely."""
     for name, low in (("head.weight", 0.0), ("head.bias", NEW_CLASS_LOGIT)):
+        if name not in weights:
+            continue  # a network of another build has no class to add
         wanted, given = network.state_dict()[name], weights[name]
         extra = given.new_full(
             (len(wanted) - len(given), *given.shape[1:]), low

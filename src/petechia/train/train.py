@@ -258,18 +258,28 @@ def run_phase(
 def ensure_examples(settings: TrainSettings, report: Report) -> list[Example]:
     """Simulate the training scans that the cache lacks, then load them all."""
     folder = settings.out / "examples"
+    device = torch.device(settings.device)
+
+    def simulate(head: HeadLabels, seed: int) -> None:
+        for example in data.make_examples(head, seed, settings.contrasts, settings.world, device):
+            data.save(example, folder)
+
+    fill_cache(folder, simulate, settings, report)
+    return [data.load(path) for path in sorted(folder.glob("*.npz"))]
+
+
+def fill_cache(
+    folder: Path, simulate: Callable[[HeadLabels, int], None], settings: TrainSettings, report: Report
+) -> None:
+    """Simulate what a folder lacks: one `<head>_<seed>_<contrast>.npz` a scan, heads in turn."""
     each = len(settings.contrasts)
     for number in range(-(-settings.scans // each)):
         seed = 1_000_000 * settings.seed + number
         name = settings.heads[number % len(settings.heads)] if settings.anatomy else "procedural"
         if all((folder / f"{name}_{seed}_{contrast}.npz").exists() for contrast in settings.contrasts):
             continue
-        head = training_head(name, seed, settings)
-        device = torch.device(settings.device)
-        for example in data.make_examples(head, seed, settings.contrasts, settings.world, device):
-            data.save(example, folder)
+        simulate(training_head(name, seed, settings), seed)
         report(f"simulated {each * (number + 1)}/{settings.scans} scans")
-    return [data.load(path) for path in sorted(folder.glob("*.npz"))]
 
 
 def training_head(name: str, seed: int, settings: TrainSettings) -> HeadLabels:

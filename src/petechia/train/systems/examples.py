@@ -1,0 +1,150 @@
+"""Training examples of the four systems: simulated scans on both grids they work on, cached on disk.
+
+Made of the same heads, by the same plans, and by the same `prepared` functions as at use.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from petechia import geometry
+from petechia.prepared import grid as grids
+from petechia.prepared import prepare
+from petechia.prepared import systems as for_systems
+from petechia.prepared.susceptibility import local_phase, looked_up
+from petechia.simulate.anatomy import HeadLabels
+from petechia.simulate.head import build_head
+from petechia.simulate.scan import TAUGHT_CNR, SimulatedScan, simulate_scan
+from petechia.simulate.spin_echo import SpinEcho, t2_weighted
+from petechia.simulate.world import World, draw_head_options, draw_plan
+from petechia.store.files import write_file
+from petechia.train import data
+from petechia.train.data import BURDEN, OUTSIDE, beyond
+from petechia.types import AnyArray, FloatArray, Phase, Volume
+
+PHASE_STEP = np.pi / 127  # rad: a turn fits eight bits
+IN_IMAGE = 1.35  # a bleed's diameter in the image over that of its core (simulate.plant.BLOOMING)
+_ARRAYS = ("image", "labels", "phase", "truth", "iso", "iso_labels")
+
+
+def _none() -> AnyArray:
+    return np.zeros((0, 0, 0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SystemExample:
+    """One scan as the four systems see it, before their own scaling."""
+
+    name: str
+    image: AnyArray = field(default_factory=_none)  # (i, j, k) float16, detector grid, 0.8 mm
+    labels: AnyArray = field(default_factory=_none)  # (i, j, k) uint8: LABELS, OUTSIDE, IGNORE
+    phase: AnyArray = field(
+        default_factory=_none
+    )  # (i, j, k) int8: local phase by PHASE_STEP, the vendor's sign; zero without
+    truth: AnyArray = field(
+        default_factory=_none
+    )  # (n, 5) float32: a bleed's i, j, k, side in voxels of 0.8 mm, 1 where visible
+    iso: AnyArray = field(
+        default_factory=_none
+    )  # (3, i, j, k) float16, 1 mm: greys on [0, 1], QSM in ppm, T2w; zero without
+    iso_labels: AnyArray = field(default_factory=_none)  # (i, j, k) uint8
+
+
+def make_examples(
+    head: HeadLabels, seed: int, contrasts: tuple[str, ...], world: World, device: torch.device
+) -> list[SystemExample]:
+    """One deformed head acquired once in each contrast, with phase, QSM and T2w. Deterministic."""
+    rng = np.random.default_rng([seed, 3])
+    options = draw_head_options(rng, world)
+    # More to learn from in every head than heads hold.
+    plant = replace(options.plant, lesion_free_fraction=0.1, burden=BURDEN * options.plant.burden)
+    model = build_head(head, replace(options, plant=plant), seed, device)
+    spin = t2_weighted(model, seed)
+    made = []
+    for contrast in contrasts:
+        scan = simulate_scan(model, draw_plan(contrast, rng, world), seed, with_qsm=contrast == "swi")
+        made.append(to_example(scan, spin, f"{head.name}_{seed}_{contrast}"))
+    return made
+
+
+def to_example(scan: SimulatedScan, spin: SpinEcho, name: str) -> SystemExample:
+    """Put one scan, its channels and its labels on both grids."""
+    parts = scan.parts
+    phase = Phase(parts.phase.astype(np.float32), parts.affine_ras, "rad", "")
+    volume = replace(data.as_volume(scan.image, scan.affine_ras, name), phase=phase)
+    regions, affine = geometry.to_canonical(scan.regions, scan.affine_ras)
+    labels, _ = geometry.to_canonical(scan.labels, scan.affine_ras)
+    labels = np.where((regions == 0) & (labels == 0), OUTSIDE, labels).astype(np.uint8)
+    brain = regions > 0
+    fine = prepare.detector_grid(volume, brain, affine)
+    iso = prepare.detector_grid(volume, brain, affine, for_systems.ISO_SPACING_MM)
+    local = local_phase(volume, brain, affine)
+    turned = local.on_grid(fine.shape, fine.affine_ras) if local else np.zeros(fine.shape)
+    return SystemExample(
+        name=name,
+        image=prepare.for_detector_in(volume, brain, affine).image[0].astype(np.float16),
+        labels=beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE),
+        phase=np.rint(turned / PHASE_STEP).astype(np.int8),
+        truth=_truth(scan, fine),
+        iso=_iso(scan, spin, volume, (brain, affine)),
+        iso_labels=beyond(grids.sample_nearest(labels, iso), iso, labels.shape, OUTSIDE),
+    )
+
+
+def _iso(
+    scan: SimulatedScan, spin: SpinEcho, volume: Volume, brain: tuple[NDArray[np.bool_], FloatArray]
+) -> NDArray[np.float16]:
+    """The three channels (3, i, j, k) at 1 mm. brain: mask and its affine."""
+    grey = for_systems.for_rodeja(volume, *brain)
+    shape, affine = grey.image.shape[1:], grey.affine_ras
+    layers = [grey.image[0], np.zeros(shape, np.float32)]
+    if scan.parts.chi_ppm is not None:
+        layers[1] = looked_up(scan.parts.chi_ppm, np.linalg.inv(scan.parts.affine_ras) @ affine, shape, 1)
+    layers.append(looked_up(spin.image, np.linalg.inv(spin.affine_ras) @ affine, shape, 1))
+    return np.stack(layers).astype(np.float16)
+
+
+def _truth(scan: SimulatedScan, grid: grids.Grid) -> NDArray[np.float32]:
+    rows = []
+    for lesion in scan.lesions:
+        if lesion.planted.kind != "microbleed":
+            continue
+        at = geometry.apply_affine(np.linalg.inv(grid.affine_ras), np.array([lesion.centre_ras_mm]))[0]
+        side = 2 * IN_IMAGE * lesion.planted.radius_mm / grid.spacing_mm
+        rows.append([*at, side, float(abs(lesion.cnr) >= TAUGHT_CNR)])
+    return np.array(rows, np.float32).reshape(-1, 5)
+
+
+def save(example: SystemExample, folder: Path) -> Path:
+    """Write one example as `<name>.npz`, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: getattr(example, name) for name in _ARRAYS})
+    path = folder / f"{example.name}.npz"
+    write_file(path, buffer.getvalue())
+    return path
+
+
+def load(path: Path, needs: tuple[str, ...]) -> SystemExample:
+    """Read back the arrays that one system needs, the others empty; arrays only, never pickled objects."""
+    with np.load(path, allow_pickle=False) as stored:
+        return SystemExample(path.stem, **{name: stored[name] for name in needs})
+
+
+def fine_example(example: SystemExample) -> data.Example:
+    """The scan at 0.8 mm for what the default model's training shares: patches, mined alarms."""
+    return _plain(example.name, example.image, example.labels)
+
+
+def iso_example(example: SystemExample) -> data.Example:
+    """The scan's greys at 1 mm, as `fine_example`."""
+    return _plain(example.name, example.iso[0], example.iso_labels)
+
+
+def _plain(name: str, image: NDArray[np.float16], labels: NDArray[np.uint8]) -> data.Example:
+    return data.Example(name, image, labels, _none().astype(np.float16), _none().astype(np.uint8))

@@ -1,0 +1,61 @@
+"""Which training a system's name stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from petechia.errors import UsageError
+from petechia.train.systems.common import Switches
+from petechia.train.train import Report, TrainSettings, train
+
+__all__ = ["Switches", "train_system"]
+
+
+def train_system(system: str, settings: TrainSettings, switches: Switches, report: Report) -> Path:
+    """Train the default model or one of the four published systems; returns the model's folder.
+
+    Raises UsageError `bad-switch` where a switch is not of that system, and what the training raises.
+    """
+    _require_its_own(system, switches)
+    if system == "rodeja-unet3d":
+        from petechia.train.systems import rodeja_unet3d
+
+        return rodeja_unet3d.train(settings, switches, report)
+    if system == "kim-rpn":
+        from petechia.train.systems import kim_rpn
+
+        return kim_rpn.train(settings, switches, report)
+    if system == "deepmir":
+        from petechia.train.systems import deepmir
+
+        return deepmir.train(settings, switches, report)
+    if system == "hassanzadeh-cnn-yolo":
+        from petechia.train.systems import hassanzadeh_cnn_yolo
+
+        return hassanzadeh_cnn_yolo.train(settings, switches, report)
+    return train(settings, report)
+
+
+def _require_its_own(system: str, switches: Switches) -> None:
+    """Raises UsageError `bad-switch`."""
+    usual = Switches()
+    owners = (
+        ("--without ffm", "kim-rpn", switches.ffm != usual.ffm),
+        ("--without hspl", "kim-rpn", switches.hspl != usual.hspl),
+        ("--without localisation", "kim-rpn", switches.localisation != usual.localisation),
+        ("--without mimics", "hassanzadeh-cnn-yolo", switches.mimics != usual.mimics),
+        ("--without iron", "deepmir", switches.multi_class != usual.multi_class),
+        ("--channels", "deepmir", switches.channels != usual.channels),
+        ("--folds", "deepmir", switches.folds != usual.folds),
+    )
+    for option, owner, given in owners:
+        if given and system != owner:
+            raise UsageError(
+                "bad-switch", "petechia train", found=f"{option} with {system}", need=f"it with {owner}",
+                remedy="Leave it away.",
+            )  # fmt: skip
+    if system == "deepmir" and "swi" not in switches.channels:
+        raise UsageError(
+            "bad-switch", "petechia train", found=f"--channels {' '.join(switches.channels)}",
+            need="swi among them", remedy="Example: --channels swi qsm.",
+        )  # fmt: skip
