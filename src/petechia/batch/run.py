@@ -143,10 +143,15 @@ def _one(
 
 
 def _digests(scan: ScanFile) -> tuple[str, str]:
-    """SHA-256 of the scan and of its phase as they lie on disk; "" for none: DICOM's first holds both."""
+    """SHA-256 of the scan, and of its phase and channels, as they lie on disk; "" for none.
+
+    DICOM's first holds both.
+    """
     if scan.dicom is not None:
         return dicom_sha256(scan.dicom), ""
-    return resume.scan_sha256(scan.path), resume.scan_sha256(scan.phase) if scan.phase else ""
+    beside = [scan.phase] if scan.phase else []
+    hashes = [resume.scan_sha256(path) for path in (*beside, *(each.path for each in scan.channels))]
+    return resume.scan_sha256(scan.path), " ".join(hashes)
 
 
 def _settled(

@@ -30,6 +30,8 @@ def detect(
     qsm: Annotated[bool, Parameter(negative=())] = False,
     phase: Path | None = None,
     ignore_phase: Annotated[bool, Parameter(negative=())] = False,
+    chimap: Path | None = None,
+    t2w: Path | None = None,
     assume: Literal["RAS"] | None = None,
     volume: int | None = None,
     series: str | None = None,
@@ -61,6 +63,8 @@ def detect(
 
       petechia detect swi.nii.gz --phase phase.nii.gz -o readings
 
+      petechia detect swi.nii.gz --chimap qsm.nii.gz --t2w t2.nii.gz --model deepmir -o readings
+
       petechia detect /data/bids -o readings --shard 3/8
 
     Research software. Not a medical device.
@@ -91,6 +95,11 @@ def detect(
         dataset the part-phase image is found by itself.
     ignore_phase
         Read the image alone, though a BIDS dataset holds its phase.
+    chimap
+        The susceptibility map (QSM, ppm or ppb) of the one scan given, to a model that reads one beside
+        an SWI (deepmir). On any grid that overlaps. In a BIDS dataset it is found by itself.
+    t2w
+        The T2-weighted image of the one scan given, likewise.
     assume
         RAS: accept a file without orientation as RAS. Left and right are then withheld.
     volume
@@ -130,6 +139,7 @@ def detect(
     scans, refusals = _found(inputs, participant_label, series)
     if phase is not None:
         scans = (_with_phase(scans, phase),)
+    scans = _with_channels(scans, (("qsm", "--chimap", chimap), ("t2w", "--t2w", t2w)))
     for refusal in refusals:
         complain(refusal.line)
     if any(scan.bids for scan in scans):
@@ -154,6 +164,30 @@ def _with_phase(scans: tuple[ScanFile, ...], phase: Path) -> ScanFile:
             "no-input", phase, found="no such file", need="a phase image", remedy="Check the path."
         )
     return replace(scans[0], phase=phase)
+
+
+def _with_channels(
+    scans: tuple[ScanFile, ...], given: tuple[tuple[str, str, Path | None], ...]
+) -> tuple[ScanFile, ...]:
+    """The one scan and what lies beside it. Raises UsageError `channel-of-which`, `no-input`."""
+    from petechia.types import ChannelFile
+
+    for name, option, path in given:
+        if path is None:
+            continue
+        if len(scans) != 1 or scans[0].dicom is not None:
+            found = f"{option} with {len(scans)} scans" if len(scans) != 1 else f"{option} with a DICOM study"
+            raise UsageError(
+                "channel-of-which", _WHERE, found=found, need="one NIfTI scan",
+                remedy="Give one scan, or a BIDS dataset that holds the image.",
+            )  # fmt: skip
+        if not path.is_file():
+            raise UsageError(
+                "no-input", path, found="no such file", need="an image", remedy="Check the path."
+            )
+        kept = tuple(each for each in scans[0].channels if each.name != name)
+        scans = (replace(scans[0], channels=(*kept, ChannelFile(name, path))),)
+    return scans
 
 
 def _export(root: Path | None, key: Path | None, keep_face: bool) -> ExportSettings | None:

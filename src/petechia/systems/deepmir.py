@@ -36,13 +36,14 @@ def scores(prepared: Prepared, inside: NDArray[np.bool_], run: Run, classes: tup
 
 
 def padded(image: FloatArray) -> FloatArray:
-    """Slices (c, i, j, k) centred on SIDE x SIDE zeros, k on a multiple of AT_ONCE.
+    """Slices (c, i, j, k) centred on SIDE x SIDE, k on a multiple of AT_ONCE; around, each channel's corner.
 
+    The corner lies outside the brain: what zero became by the z-score.
     Raises ValueError for a brain wider than SIDE mm: the admission checks let none through.
     """
     i, j, k = image.shape[1:]
     if max(i, j) > SIDE:
         raise ValueError(f"a slice of {i} x {j}; at most {SIDE} x {SIDE}")
     low = (SIDE - i) // 2, (SIDE - j) // 2
-    ends = [(0, 0), (low[0], SIDE - i - low[0]), (low[1], SIDE - j - low[1]), (0, -k % AT_ONCE)]
-    return np.pad(image, ends)
+    ends = [(low[0], SIDE - i - low[0]), (low[1], SIDE - j - low[1]), (0, -k % AT_ONCE)]
+    return np.stack([np.pad(layer, ends, constant_values=layer[0, 0, 0]) for layer in image])

@@ -220,10 +220,10 @@ def augment(
     for axis in range(3):
         if rng.random() < 0.5:
             image, target = np.flip(image, axis), np.flip(target, axis)
-    return np.ascontiguousarray(_bend(image, rng)), np.ascontiguousarray(target)
+    return np.ascontiguousarray(bend(image, rng)), np.ascontiguousarray(target)
 
 
-def _bend(image: FloatArray, rng: np.random.Generator) -> FloatArray:
+def bend(image: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Scale the greys, bend them, add noise."""
     image = np.clip(image * rng.normal(1.0, 0.08), 1e-4, prepare.CLIP) ** rng.uniform(0.8, 1.25)
     image = image + rng.normal(0.0, rng.uniform(0.0, 0.04), image.shape)
@@ -287,4 +287,4 @@ def _jittered(both: FloatArray, rng: np.random.Generator) -> FloatArray:
         if rng.random() < 0.5:
             cube = np.flip(cube, axis)
     chi = cube[1] * (rng.uniform(0.7, 1.3) if rng.random() > NO_PHASE else 0.0)
-    return np.stack([_bend(cube[0], rng), chi.astype(np.float32)])
+    return np.stack([bend(cube[0], rng), chi.astype(np.float32)])

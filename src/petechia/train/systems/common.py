@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -70,13 +70,8 @@ def finish(
     system: SystemFacts,
     settings: TrainSettings,
     switches: Switches,
-    choose: bool = True,
 ) -> Path:
-    """The card of exported networks in `out`/model; returns it.
-
-    choose: calibrate and choose operating points on simulated scans; else every candidate is listed under
-    the network's own score, as a first look needs it.
-    """
+    """The card of exported networks in `out`/model, calibrated on simulated scans; returns its folder."""
     folder = settings.out / "model"
     card: dict[str, object] = {
         "card_version": CARD_VERSION, "name": system.system, "version": __version__, "system": system.system,
@@ -85,7 +80,7 @@ def finish(
         "stated_by_the_paper": list(system.stated), "ours": list(system.ours), "switches": asdict(switches),
         "networks": networks,
     }  # fmt: skip
-    if not choose:
+    if settings.choosing_scans == 0:  # a first look: every candidate under the network's own score
         write_file(folder / "card.json", as_json(card | uncalibrated()))
         return folder
     choosing = Choosing(
@@ -110,3 +105,8 @@ def start_weights(settings: TrainSettings, network: str) -> Path | None:
         "no-start-weights", path, found="no such file", need="a model folder of the same system",
         remedy="Give the folder that holds card.json, or leave --start-from away.",
     )  # fmt: skip
+
+
+def reading(facts: SystemFacts, channels: tuple[str, ...]) -> SystemFacts:
+    """The same system, reading only these channels beside the scan."""
+    return replace(facts, channels=channels)

@@ -28,6 +28,7 @@ from petechia.train import data
 from petechia.train.data import BURDEN, OUTSIDE, beyond
 from petechia.types import AnyArray, FloatArray, Phase, Volume
 
+LESION_FREE = 1 / 3  # of the heads
 PHASE_STEP = np.pi / 127  # rad: a turn fits eight bits
 IN_IMAGE = 1.35  # a bleed's diameter in the image over that of its core (simulate.plant.BLOOMING)
 _ARRAYS = ("image", "labels", "phase", "truth", "iso", "iso_labels")
@@ -62,8 +63,8 @@ def make_examples(
     """One deformed head acquired once in each contrast, with phase, QSM and T2w. Deterministic."""
     rng = np.random.default_rng([seed, 3])
     options = draw_head_options(rng, world)
-    # More to learn from in every head than heads hold.
-    plant = replace(options.plant, lesion_free_fraction=0.1, burden=BURDEN * options.plant.burden)
+    # More to learn from than heads hold; and heads without any, where every dark spot is something else.
+    plant = replace(options.plant, lesion_free_fraction=LESION_FREE, burden=BURDEN * options.plant.burden)
     model = build_head(head, replace(options, plant=plant), seed, device)
     spin = t2_weighted(model, seed)
     made = []

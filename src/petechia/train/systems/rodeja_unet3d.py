@@ -104,13 +104,13 @@ def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return entropy.sum() / known.sum().clamp_min(1) + 1.0 - (hit + SMOOTH) / (hit + cost + SMOOTH)
 
 
-def train(settings: TrainSettings, switches: Switches, report: Report, choose: bool = True) -> Path:
+def train(settings: TrainSettings, switches: Switches, report: Report) -> Path:
     """Train on simulated scans and write the model; returns its folder."""
     scans = [iso_example(each) for each in common.load_examples(FACTS.needs, settings, report)]
     start = common.start_weights(settings, "detector")
     weights = learn(scans, settings, report, start)
     networks = {"detector": export(weights, settings.out / "model")}
-    return common.finish(networks, FACTS, settings, switches, choose)
+    return common.finish(networks, FACTS, settings, switches)
 
 
 def learn(scans: list[Example], settings: TrainSettings, report: Report, start: Path | None = None) -> Path:
