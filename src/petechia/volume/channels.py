@@ -53,8 +53,9 @@ def _channel(name: str, series: Series) -> tuple[Channel, str]:
     values = np.where(finite, values, np.float32(0.0))
     levels = len(np.unique(values[::4, ::4, ::4]))
     if levels < LEAST_LEVELS or 1.0 - float(finite.mean()) > MAX_NAN_SHARE:
+        share = 100 * float(finite.mean())
         raise Refusal(
-            "channel-empty", series.path, found=f"{levels} grey levels, {100 * finite.mean():.0f} % of numbers",
+            "channel-empty", series.path, found=f"{levels} grey levels, {share:.0f} % of numbers",
             need=f"a {name} image", remedy="Give the image itself, not a mask.",
         )  # fmt: skip
     unit = "in its own greys"

@@ -48,6 +48,7 @@ class SystemFacts:
     ours: tuple[str, ...]  # left open by the paper, or changed
     parts: tuple[str, ...] = ("phase",)  # of simulated scans, for choosing
     needs: tuple[str, ...] = ("image", "labels")  # arrays of an example that training reads
+    contrasts: tuple[str, ...] = ("swi", "gre")  # that it may learn
 
 
 def load_examples(needs: tuple[str, ...], settings: TrainSettings, report: Report) -> list[SystemExample]:
@@ -110,3 +111,14 @@ def start_weights(settings: TrainSettings, network: str) -> Path | None:
 def reading(facts: SystemFacts, channels: tuple[str, ...]) -> SystemFacts:
     """The same system, reading only these channels beside the scan."""
     return replace(facts, channels=channels)
+
+
+def within(facts: SystemFacts, settings: TrainSettings) -> TrainSettings:
+    """The settings with the contrasts that the system may learn. Raises UsageError `bad-contrast`."""
+    chosen = tuple(each for each in settings.contrasts if each in facts.contrasts)
+    if chosen:
+        return replace(settings, contrasts=chosen)
+    raise UsageError(
+        "bad-contrast", "petechia train", found=f"{' and '.join(settings.contrasts)} for {facts.system}",
+        need=f"one of {', '.join(facts.contrasts)}", remedy="Leave --contrast away.",
+    )  # fmt: skip

@@ -53,6 +53,7 @@ FACTS = SystemFacts(
     ),
     parts=("phase", "qsm", "t2w"),
     needs=("iso", "iso_labels"),
+    contrasts=("swi",),
 )  # fmt: skip
 
 SLICE = (3, 3, 1)  # a convolution that never looks beyond its slice
@@ -169,6 +170,7 @@ def _slice(
 
 def train(settings: TrainSettings, switches: Switches, report: Report) -> Path:
     """Cross-validate where that is asked for, train on all scans, write the model; returns its folder."""
+    settings = common.within(FACTS, settings)
     scans = common.load_examples(FACTS.needs, settings, report)
     if switches.folds:
         from petechia.train.systems.folds import cross_validate

@@ -187,6 +187,7 @@ def kinds(scan: SystemExample, places: NDArray[np.intp]) -> NDArray[np.intp]:
 
 def train(settings: TrainSettings, switches: Switches, report: Report) -> Path:
     """Train on simulated scans and write the model; returns its folder."""
+    settings = common.within(FACTS, settings)
     scans = common.load_examples(FACTS.needs, settings, report)
     detector, cnn = learn(scans, settings, switches, report)
     networks = export(detector, cnn, switches, settings.out / "model")

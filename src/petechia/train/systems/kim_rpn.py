@@ -59,6 +59,7 @@ FACTS = SystemFacts(
         "localisation by the anatomy step that all models share",
     ),
     needs=("image", "labels", "phase", "truth"),
+    contrasts=("swi",),
 )  # fmt: skip
 
 
@@ -295,6 +296,7 @@ def _crop(
 
 def train(settings: TrainSettings, switches: Switches, report: Report) -> Path:
     """Train on simulated scans and write the model; returns its folder."""
+    settings = common.within(FACTS, settings)
     scans = common.load_examples(FACTS.needs, settings, report)
     weights = learn(scans, settings, switches, report)
     networks = {"detector": export(weights, switches, settings.out / "model")}

@@ -106,6 +106,7 @@ def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 def train(settings: TrainSettings, switches: Switches, report: Report) -> Path:
     """Train on simulated scans and write the model; returns its folder."""
+    settings = common.within(FACTS, settings)
     scans = [iso_example(each) for each in common.load_examples(FACTS.needs, settings, report)]
     start = common.start_weights(settings, "detector")
     weights = learn(scans, settings, report, start)
