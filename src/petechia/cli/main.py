@@ -39,7 +39,8 @@ _COMMANDS = {
     "detect": "Read scans: find their microbleeds, write mask, table and report.",
     "simulate": "Make labelled scans from physics, for trying, testing and training.",
     "evaluate": "Score readings against known lesions.",
-    "train": "Train a model on simulated scans.",
+    "train": "Train a model on simulated scans, or go on from one with your labels.",
+    "active-learning": "Rank unlabelled scans by what a label would teach.",
     "node": "Sit in the network: take DICOM studies in, read them, send the results back.",
 }
 
@@ -91,5 +92,6 @@ def build(chosen: str = "") -> App:
     )
     for place, (name, line) in enumerate(_COMMANDS.items()):
         short = None if name == chosen else line
-        app.command(f"petechia.cli.{name}:{name}", name=name, help=short, sort_key=place)
+        module = name.replace("-", "_")
+        app.command(f"petechia.cli.{module}:{module}", name=name, help=short, sort_key=place)
     return app

@@ -20,12 +20,14 @@ def train(
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     anatomy: Path | None = None,
     start_from: Path | None = None,
-    scans: int = 120,
-    steps: int = 1300,
-    hard_steps: int = 900,
+    finetune: str | None = None,
+    data: Path | None = None,
+    scans: int | None = None,
+    steps: int | None = None,
+    hard_steps: int | None = None,
     anatomy_steps: int = 480,
     second_steps: int = 900,
-    learning_rate: float = 2e-3,
+    learning_rate: float | None = None,
     contrast: Literal["swi", "gre", "qsm", "both", "all"] = "both",
     world: Literal["clinical", "wide"] = "clinical",
     off: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
@@ -48,6 +50,8 @@ def train(
     Examples:
 
       petechia train -o model
+
+      petechia train --finetune default --data labelled -o mine
 
       petechia train kim-rpn -o kim --anatomy label_maps --scans 240
 
@@ -74,18 +78,24 @@ def train(
         Folder of label maps (FreeSurfer codes); without it, heads are drawn by our own procedure.
     start_from
         Folder of a model (the one with card.json) to go on from; without it, from nothing.
+    finetune
+        A shipped model, or a model's folder, to go on from with the labels of --data.
+    data
+        A BIDS dataset with lesion tables or masks in derivatives/truth, as petechia simulate writes it.
     scans
-        How many scans to simulate for training; each head is acquired once in every contrast.
+        How many scans to simulate for training, 120 without --data, none with it; each head is acquired
+        once in every contrast.
     steps
-        Training steps of the detector.
+        Training steps of the detector: 1300, with --finetune 300.
     hard_steps
-        Further steps of the detector, around its own false alarms. Not for kim-rpn, deepmir.
+        Further steps of the detector, around its own false alarms: 900, with --finetune 100. Not for
+        kim-rpn, deepmir.
     anatomy_steps
         Training steps of the brain and region network; the published systems use the default's.
     second_steps
         Training steps of the second look at candidates, or of the CNN of hassanzadeh-cnn-yolo.
     learning_rate
-        The highest rate of the first phase.
+        The highest rate of the first phase: 0.002, with --finetune 0.0003.
     contrast
         Which scans each training head gives: both is SWI and T2*-GRE, all is QSM as well.
     world
@@ -106,10 +116,16 @@ def train(
     folds
         deepmir: first cross-validate over so many groups of heads, and write the scores of each.
     """
-    first = 0 if start_from else 1  # a network that was never trained must not become a model
+    tuned = finetune is not None
+    _together(finetune, data, start_from)
+    scans = scans if scans is not None else 0 if tuned else 120
+    steps = steps if steps is not None else 300 if tuned else 1300
+    hard_steps = hard_steps if hard_steps is not None else 100 if tuned else 900
+    learning_rate = learning_rate if learning_rate is not None else 3e-4 if tuned else 2e-3
+    first = 0 if start_from or tuned else 1  # a network that was never trained must not become a model
     _check(
         (
-            ("bad-count", "--scans", scans, 2), ("bad-steps", "--steps", steps, first),
+            ("bad-count", "--scans", scans, 0 if tuned else 2), ("bad-steps", "--steps", steps, first),
             ("bad-steps", "--anatomy-steps", anatomy_steps, first),
             ("bad-steps", "--hard-steps", hard_steps, 0),
             ("bad-steps", "--second-steps", second_steps, first),
@@ -118,15 +134,17 @@ def train(
     )  # fmt: skip
     require_train("train")
     from petechia.store.place import check_root
-    from petechia.train.systems.run import Switches, train_system
+    from petechia.train.systems.run import Switches, begun_from, train_system
     from petechia.train.train import TrainSettings
     from petechia.types import DISCLAIMER
 
-    check_root(out, [given for given in (anatomy, start_from) if given])
+    if finetune is not None:
+        system, start_from = begun_from(system, finetune)
+    check_root(out, [given for given in (anatomy, start_from, data) if given])
     settings = TrainSettings(
         out=out, anatomy=anatomy, start_from=start_from, steps=steps, hard_steps=hard_steps,
         anatomy_steps=anatomy_steps, second_steps=second_steps, learning_rate=learning_rate, scans=scans,
-        seed=seed, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
+        seed=seed, data=data, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
         world=chosen_world(world, off, "petechia train"),
     )  # fmt: skip
     switches = Switches(
@@ -137,6 +155,17 @@ def train(
     say(f"model in {plain(str(model))}")
     say(DISCLAIMER)
     return EXIT_OK
+
+
+def _together(finetune: str | None, data: Path | None, start_from: Path | None) -> None:
+    """UsageError `finetune-needs` unless --finetune and --data come together, without --start-from."""
+    if (finetune is None) == (data is None) and not (finetune and start_from):
+        return
+    found = "--finetune with --start-from" if finetune and start_from else "one of --finetune and --data"
+    raise UsageError(
+        "finetune-needs", "petechia train", found=found, need="--finetune MODEL --data BIDS",
+        remedy="Example: petechia train --finetune default --data labelled -o mine.",
+    )  # fmt: skip
 
 
 def _check(least: tuple[tuple[str, str, int, int], ...], learning_rate: float) -> None:

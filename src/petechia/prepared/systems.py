@@ -70,11 +70,16 @@ def for_deepmir(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: Floa
     """The brain's box at 1 mm, DEEPMIR_CHANNELS z-scored, a missing one zero; image (3, i, j, k)."""
     grid = prepare.detector_grid(volume, brain, brain_affine_ras, ISO_SPACING_MM)
     inside = nearest_on_grid(brain, brain_affine_ras, grid.shape, grid.affine_ras)
-    given = {channel.name: channel for channel in volume.channels}
-    layers = [z_scored(grids.sample(volume, grid) * inside)]
-    for name in DEEPMIR_CHANNELS[1:]:
-        layers.append(z_scored(_resampled(given.get(name), grid) * inside))
+    turned, _ = geometry.to_canonical(volume.voxels, volume.affine_ras)
+    grey = stretched(grids.sample(volume, grid), *stretch_ends(turned))
+    layers = [z_scored(layer * inside) for layer in (grey, *channels_on(volume, grid))]
     return _prepared(np.stack(layers), grid)
+
+
+def channels_on(volume: Volume, grid: grids.Grid) -> list[FloatArray]:
+    """The channels beside the scan that deepmir reads, on a grid, zero where there is none."""
+    given = {channel.name: channel for channel in volume.channels}
+    return [_resampled(given.get(name), grid) for name in DEEPMIR_CHANNELS[1:]]
 
 
 def _resampled(channel: Channel | None, grid: grids.Grid) -> FloatArray:

@@ -86,8 +86,8 @@ def choose_points(scored: list[ScoredScan], calibration: Calibration) -> dict[st
     """The lowest thresholds within BALANCED_FP and SCREENING_FP, and from where candidates are listed."""
     scores, hit = _pooled(scored)
     calibrated = calibrate(scores, calibration)
-    balanced = round(_lowest_within(BALANCED_FP * len(scored), calibrated, hit), 4)
-    screening = round(_lowest_within(SCREENING_FP * len(scored), calibrated, hit), 4)
+    balanced = round(lowest_within(BALANCED_FP * len(scored), calibrated, hit), 4)
+    screening = round(lowest_within(SCREENING_FP * len(scored), calibrated, hit), 4)
     return {
         "balanced": OperatingPoint(balanced, round(min(POSSIBLE, balanced / 2), 4)),
         "screening": OperatingPoint(screening, round(min(POSSIBLE, screening) / 2, 4)),
@@ -131,7 +131,7 @@ def _pooled(scored: list[ScoredScan]) -> tuple[FloatArray, FloatArray]:
     return scores[known], hit[known]
 
 
-def _lowest_within(allowed: float, calibrated: FloatArray, hit: FloatArray) -> float:
+def lowest_within(allowed: float, calibrated: FloatArray, hit: FloatArray) -> float:
     """The lowest candidate probability at which at most `allowed` candidates are false."""
     order = np.argsort(-calibrated)
     within = np.flatnonzero(np.cumsum(1 - hit[order]) <= allowed)

@@ -49,16 +49,22 @@ class Trained:
 
     anatomy: Path
     detector: Path
-    second_look: Path
+    second_look: Path | None  # None: the model has none
 
 
 def finish_model(trained: Trained, out: Path, choosing: Choosing, facts: dict[str, str]) -> Path:
     """Export the networks, choose what is to be chosen, write `out`/model; returns it."""
     folder = out / "model"
-    return calibrated(folder, _export(trained, folder), choosing, facts)
+    return calibrated(folder, export_default(trained, folder), choosing, facts)
 
 
-def calibrated(folder: Path, card: dict[str, object], choosing: Choosing, facts: dict[str, str]) -> Path:
+def calibrated(
+    folder: Path,
+    card: dict[str, object],
+    choosing: Choosing,
+    facts: dict[str, str],
+    data: str = "simulated scans only; no patient data",
+) -> Path:
     """Choose on simulated scans what a card of exported networks still lacks, and write it; returns `folder`.
 
     The scans lie beside the folder, in `choosing`, and are made where they are not there yet.
@@ -82,27 +88,27 @@ def calibrated(folder: Path, card: dict[str, object], choosing: Choosing, facts:
             "heads": list(choosing.heads),
             "note": "simulated; used to choose, so they report nothing",
         },
-        "training": facts | {"data": "simulated scans only; no patient data"},
+        "training": facts | {"data": data},
     }  # fmt: skip
     write_file(folder / "card.json", as_json(card))
     return folder
 
 
-def _export(trained: Trained, folder: Path) -> dict[str, object]:
+def export_default(trained: Trained, folder: Path) -> dict[str, object]:
     """All networks as ONNX and safetensors; returns the card's fixed part."""
     anatomy = from_safetensors(build_anatomy(), trained.anatomy.read_bytes())
     detector = from_safetensors(build_detector(), trained.detector.read_bytes())
-    second = from_safetensors(build_second_look(), trained.second_look.read_bytes())
     coarse = {"classes": list(ANATOMY_CLASSES), "spacing_mm": prepare.ANATOMY_SPACING_MM}
     fine = {"classes": list(LABELS), "spacing_mm": prepare.DETECTOR_SPACING_MM}
     multiple, cube = {"multiple": prepare.MULTIPLE}, {"multiple": PATCH_VOXELS}
     networks = {
         "anatomy": write_network(anatomy, to_onnx(anatomy), "anatomy", folder) | coarse | multiple,
         "detector": write_network(detector, to_onnx(detector), "detector", folder) | fine | multiple,
-        "second_look": write_network(second, classifier_to_onnx(second, PATCH_VOXELS), "second_look", folder)
-        | fine
-        | cube,
     }
+    if trained.second_look:
+        second = from_safetensors(build_second_look(), trained.second_look.read_bytes())
+        onnx = classifier_to_onnx(second, PATCH_VOXELS)
+        networks["second_look"] = write_network(second, onnx, "second_look", folder) | fine | cube
     return {
         "card_version": CARD_VERSION,
         "name": "default",

@@ -45,7 +45,7 @@ HARD_CLASS_WEIGHTS = (1.0, 4.0, 4.0, 2.0, 1.0, 1.0, 2.0)  # in the second phase,
 DICE_CLASSES = (1, 2)  # the small ones: overlap counts them as much as the large
 SAVE_EVERY_S = 120.0
 _BUILDERS = {"anatomy": build_anatomy, "detector": build_detector, "second_look": build_second_look}
-_PATHS = ("out", "anatomy", "start_from")  # of this machine: not for the card
+PATHS = ("out", "anatomy", "start_from", "data")  # of this machine: not for the card
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class TrainSettings:
     out: Path  # weights, checkpoints, the example cache and the finished model
     anatomy: Path | None = None  # folder of label maps; None: procedural heads
     start_from: Path | None = None  # a model folder whose weights to go on from; None: from nothing
+    data: Path | None = None  # a BIDS dataset with labels, to learn from beside the simulated scans
     steps: int = 1300  # of the detector's first phase
     hard_steps: int = 900  # of its second, around its own false alarms
     hard_rate: float = 7e-4
@@ -103,7 +104,7 @@ def train(settings: TrainSettings, report: Report) -> Path:
         settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed, settings.contrasts,
         settings.world,
     )  # fmt: skip
-    facts = {name: str(value) for name, value in asdict(settings).items() if name not in _PATHS}
+    facts = {name: str(value) for name, value in asdict(settings).items() if name not in PATHS}
     facts["examples"] = str(learned_from)
     if origin:
         facts["started_from"] = origin

@@ -14,12 +14,12 @@ from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.scan import LABELS
 from petechia.store.files import write_file
 from petechia.train.finish import Choosing, as_json, calibrated, uncalibrated
+from petechia.train.labelled import labelled_scans
 from petechia.train.systems import examples
 from petechia.train.systems.examples import SystemExample
-from petechia.train.train import Report, TrainSettings, fill_cache
+from petechia.train.train import PATHS, Report, TrainSettings, fill_cache
 from petechia.types import DISCLAIMER
 
-_PATHS = ("out", "anatomy", "start_from")  # of this machine: not for the card
 CMB = LABELS.index("cmb")
 
 
@@ -63,7 +63,8 @@ def load_examples(needs: tuple[str, ...], settings: TrainSettings, report: Repor
 
     fill_cache(folder, simulate, settings, report)
     wanted = sorted(path for each in settings.contrasts for path in folder.glob(f"*_{each}.npz"))
-    return [examples.load(path, needs) for path in wanted]
+    given = labelled_scans(settings.data) if settings.data else []
+    return [examples.load(path, needs) for path in wanted] + [examples.to_example(each) for each in given]
 
 
 def finish(
@@ -88,7 +89,7 @@ def finish(
         settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed, settings.contrasts,
         settings.world, system.parts,
     )  # fmt: skip
-    facts = {name: str(value) for name, value in asdict(settings).items() if name not in _PATHS}
+    facts = {name: str(value) for name, value in asdict(settings).items() if name not in PATHS}
     return calibrated(folder, card, choosing, facts)
 
 

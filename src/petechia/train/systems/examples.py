@@ -17,7 +17,7 @@ from petechia import geometry
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
 from petechia.prepared import systems as for_systems
-from petechia.prepared.susceptibility import local_phase, looked_up
+from petechia.prepared.susceptibility import local_phase
 from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.head import build_head
 from petechia.simulate.scan import TAUGHT_CNR, SimulatedScan, simulate_scan
@@ -26,7 +26,7 @@ from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.files import write_file
 from petechia.train import data
 from petechia.train.data import BURDEN, OUTSIDE, beyond
-from petechia.types import AnyArray, FloatArray, Phase, Volume
+from petechia.types import AnyArray, Channel, FloatArray, Phase, Volume
 
 LESION_FREE = 1 / 3  # of the heads
 PHASE_STEP = np.pi / 127  # rad: a turn fits eight bits
@@ -57,6 +57,16 @@ class SystemExample:
     iso_labels: AnyArray = field(default_factory=_none)  # (i, j, k) uint8
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """A scan in which every voxel is known: simulated, or labelled by a user."""
+
+    volume: Volume  # with its phase and channels
+    labels: NDArray[np.uint8]  # (i, j, k) on the volume's grid: LABELS, IGNORE
+    brain: NDArray[np.bool_]  # (i, j, k)
+    bleeds: FloatArray  # (n, 5): x, y, z in RAS+ mm, diameter in the image in mm, 1 where visible
+
+
 def make_examples(
     head: HeadLabels, seed: int, contrasts: tuple[str, ...], world: World, device: torch.device
 ) -> list[SystemExample]:
@@ -70,56 +80,55 @@ def make_examples(
     made = []
     for contrast in contrasts:
         scan = simulate_scan(model, draw_plan(contrast, rng, world), seed, with_qsm=contrast == "swi")
-        made.append(to_example(scan, spin, f"{head.name}_{seed}_{contrast}"))
+        name = f"{head.name}_{seed}_{contrast}"
+        made.append(to_example(labelled(scan, spin, name)))
     return made
 
 
-def to_example(scan: SimulatedScan, spin: SpinEcho, name: str) -> SystemExample:
-    """Put one scan, its channels and its labels on both grids."""
+def labelled(scan: SimulatedScan, spin: SpinEcho, name: str) -> Labelled:
+    """A simulated scan with its channels."""
     parts = scan.parts
     phase = Phase(parts.phase.astype(np.float32), parts.affine_ras, "rad", "")
-    volume = replace(data.as_volume(scan.image, scan.affine_ras, name), phase=phase)
-    regions, affine = geometry.to_canonical(scan.regions, scan.affine_ras)
-    labels, _ = geometry.to_canonical(scan.labels, scan.affine_ras)
-    labels = np.where((regions == 0) & (labels == 0), OUTSIDE, labels).astype(np.uint8)
-    brain = regions > 0
+    channels = [Channel("t2w", spin.image, spin.affine_ras, "")]
+    if parts.chi_ppm is not None:
+        channels.append(Channel("qsm", parts.chi_ppm.astype(np.float32), parts.affine_ras, ""))
+    volume = replace(data.as_volume(scan.image, scan.affine_ras, name), phase=phase, channels=tuple(channels))
+    bleeds = [
+        (*each.centre_ras_mm, 2 * IN_IMAGE * each.planted.radius_mm, float(abs(each.cnr) >= TAUGHT_CNR))
+        for each in scan.lesions
+        if each.planted.kind == "microbleed"
+    ]
+    return Labelled(volume, scan.labels, scan.regions > 0, np.array(bleeds, float).reshape(-1, 5))
+
+
+def to_example(seen: Labelled) -> SystemExample:
+    """Put one scan, its channels and its labels on both grids."""
+    volume = seen.volume
+    brain, affine = geometry.to_canonical(seen.brain, volume.affine_ras)
+    labels = taught_labels(seen)
     fine = prepare.detector_grid(volume, brain, affine)
     iso = prepare.detector_grid(volume, brain, affine, for_systems.ISO_SPACING_MM)
     local = local_phase(volume, brain, affine)
     turned = local.on_grid(fine.shape, fine.affine_ras) if local else np.zeros(fine.shape)
+    at = geometry.apply_affine(np.linalg.inv(fine.affine_ras), seen.bleeds[:, :3])
+    sides = seen.bleeds[:, 3:] / (fine.spacing_mm, 1.0)
+    grey = for_systems.for_rodeja(volume, brain, affine).image[0]
     return SystemExample(
-        name=name,
+        name=volume.name,
         image=prepare.for_detector_in(volume, brain, affine).image[0].astype(np.float16),
         labels=beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE),
         phase=np.rint(turned / PHASE_STEP).astype(np.int8),
-        truth=_truth(scan, fine),
-        iso=_iso(scan, spin, volume, (brain, affine)),
+        truth=np.concatenate([at, sides], 1).astype(np.float32),
+        iso=np.stack([grey, *for_systems.channels_on(volume, iso)]).astype(np.float16),
         iso_labels=beyond(grids.sample_nearest(labels, iso), iso, labels.shape, OUTSIDE),
     )
 
 
-def _iso(
-    scan: SimulatedScan, spin: SpinEcho, volume: Volume, brain: tuple[NDArray[np.bool_], FloatArray]
-) -> NDArray[np.float16]:
-    """The three channels (3, i, j, k) at 1 mm. brain: mask and its affine."""
-    grey = for_systems.for_rodeja(volume, *brain)
-    shape, affine = grey.image.shape[1:], grey.affine_ras
-    layers = [grey.image[0], np.zeros(shape, np.float32)]
-    if scan.parts.chi_ppm is not None:
-        layers[1] = looked_up(scan.parts.chi_ppm, np.linalg.inv(scan.parts.affine_ras) @ affine, shape, 1)
-    layers.append(looked_up(spin.image, np.linalg.inv(spin.affine_ras) @ affine, shape, 1))
-    return np.stack(layers).astype(np.float16)
-
-
-def _truth(scan: SimulatedScan, grid: grids.Grid) -> NDArray[np.float32]:
-    rows = []
-    for lesion in scan.lesions:
-        if lesion.planted.kind != "microbleed":
-            continue
-        at = geometry.apply_affine(np.linalg.inv(grid.affine_ras), np.array([lesion.centre_ras_mm]))[0]
-        side = 2 * IN_IMAGE * lesion.planted.radius_mm / grid.spacing_mm
-        rows.append([*at, side, float(abs(lesion.cnr) >= TAUGHT_CNR)])
-    return np.array(rows, np.float32).reshape(-1, 5)
+def taught_labels(seen: Labelled) -> NDArray[np.uint8]:
+    """Labels in the scan's canonical axis order, what is neither brain nor labelled as OUTSIDE."""
+    brain, _ = geometry.to_canonical(seen.brain, seen.volume.affine_ras)
+    labels, _ = geometry.to_canonical(seen.labels, seen.volume.affine_ras)
+    return np.where(~brain & (labels == 0), OUTSIDE, labels).astype(np.uint8)
 
 
 def save(example: SystemExample, folder: Path) -> Path:

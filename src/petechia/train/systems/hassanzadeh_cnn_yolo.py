@@ -83,14 +83,14 @@ class OneStage(nn.Module):
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         half, quarter, wide = widths
-        self.half, self.quarter = Level(8, half), Level(half, quarter)
+        self.fine, self.coarse = Level(8, half), Level(half, quarter)
         self.wide = Level(quarter, wide, dilation=2)  # the run of a vein: 40 voxels around a cell
         self.cells = nn.Conv3d(wide, hassanzadeh.WINDOW.outputs, 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """image (b, 1, i, j, k), lengths multiples of 4 -> (b, 6, i/4, j/4, k/4), logits but for the box."""
-        x = self.half(fold(image, 2))  # (b, half, i/2, j/2, k/2)
-        answer: torch.Tensor = self.cells(self.wide(self.quarter(F.max_pool3d(x, 2))))
+        x = self.fine(fold(image, 2))  # (b, half, i/2, j/2, k/2)
+        answer: torch.Tensor = self.cells(self.wide(self.coarse(F.max_pool3d(x, 2))))
         return answer
 
 

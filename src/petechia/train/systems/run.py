@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from petechia.errors import UsageError
+from petechia.network.card import DEFAULT, load_card
 from petechia.train.systems.common import Switches
 from petechia.train.train import Report, TrainSettings, train
 
-__all__ = ["Switches", "train_system"]
+__all__ = ["Switches", "begun_from", "train_system"]
 
 
 def train_system(system: str, settings: TrainSettings, switches: Switches, report: Report) -> Path:
@@ -33,7 +34,25 @@ def train_system(system: str, settings: TrainSettings, switches: Switches, repor
         from petechia.train.systems import hassanzadeh_cnn_yolo
 
         return hassanzadeh_cnn_yolo.train(settings, switches, report)
+    if settings.data is not None:
+        from petechia.train.finetune import finetune_default
+
+        return finetune_default(settings, report)
     return train(settings, report)
+
+
+def begun_from(system: str, model: str) -> tuple[str, Path]:
+    """The system and folder of a model to go on from, by its card; `system` must agree, or be the default.
+
+    Raises UsageError `other-system`, EnvironmentFailure `no-model`, `weights-version`.
+    """
+    card = load_card(model)
+    if system not in (DEFAULT, card.system):
+        raise UsageError(
+            "other-system", card.folder, found=f"a model of {card.system}", need=f"one of {system}",
+            remedy="Leave the system away: the model tells it.",
+        )  # fmt: skip
+    return card.system, card.folder
 
 
 def _require_its_own(system: str, switches: Switches) -> None:
