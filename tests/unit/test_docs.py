@@ -150,7 +150,10 @@ def test_examples_use_commands_and_flags_that_exist(example: str) -> None:
         )
 
 
-@pytest.mark.parametrize(("command", "some"), [("detect", "--operating-point"), ("train", "--start-from")])
+@pytest.mark.parametrize(
+    ("command", "some"),
+    [("detect", "--operating-point"), ("train", "--start-from"), ("active-learning", "--curve-on")],
+)
 def test_every_flag_is_in_the_reference(command: str, some: str) -> None:
     flags = set(re.findall(r"(?<![\w-])--[a-z-]+", help_of(command))) - {"--help"}
     section = (
@@ -160,7 +163,7 @@ def test_every_flag_is_in_the_reference(command: str, some: str) -> None:
     assert {flag for flag in flags if f"`{flag}" not in section} == set()
 
 
-@pytest.mark.parametrize("command", ["detect", "evaluate", "simulate", "train"])
+@pytest.mark.parametrize("command", ["detect", "evaluate", "simulate", "train", "active-learning"])
 def test_every_command_is_in_the_reference(command: str) -> None:
     assert f"`petechia {command}" in REFERENCE
     assert "Not a medical device" in help_of(command)

@@ -12,9 +12,14 @@ from petechia.cli.factors import CONTRASTS, chosen_world
 from petechia.cli.terminal import complain, plain, say
 from petechia.errors import EXIT_OK, UsageError
 
+System = Literal["default", "rodeja-unet3d", "kim-rpn", "deepmir", "hassanzadeh-cnn-yolo"]
+Part = Literal["ffm", "hspl", "localisation", "mimics", "iron"]
+Channel = Literal["swi", "qsm", "t2w"]
+WORDS = Parameter(consume_multiple=True, negative=())
+
 
 def train(
-    system: Literal["default", "rodeja-unet3d", "kim-rpn", "deepmir", "hassanzadeh-cnn-yolo"] = "default",
+    system: System = "default",
     /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
@@ -27,20 +32,16 @@ def train(
     hard_steps: int | None = None,
     anatomy_steps: int = 480,
     second_steps: int = 900,
+    batch: int = 10,
     learning_rate: float | None = None,
     contrast: Literal["swi", "gre", "qsm", "both", "all"] = "both",
     world: Literal["clinical", "wide"] = "clinical",
-    off: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    off: Annotated[tuple[str, ...], WORDS] = (),
     seed: int = 0,
     device: str = "cpu",
     bfloat16: Annotated[bool, Parameter(negative=())] = False,
-    without: Annotated[
-        tuple[Literal["ffm", "hspl", "localisation", "mimics", "iron"], ...],
-        Parameter(consume_multiple=True, negative=()),
-    ] = (),
-    channels: Annotated[
-        tuple[Literal["swi", "qsm", "t2w"], ...], Parameter(consume_multiple=True, negative=())
-    ] = ("swi", "qsm", "t2w"),
+    without: Annotated[tuple[Part, ...], WORDS] = (),
+    channels: Annotated[tuple[Channel, ...], WORDS] = ("swi", "qsm", "t2w"),
     folds: int = 0,
 ) -> int:
     """Train a model on simulated scans.
@@ -94,6 +95,8 @@ def train(
         Training steps of the brain and region network; the published systems use the default's.
     second_steps
         Training steps of the second look at candidates, or of the CNN of hassanzadeh-cnn-yolo.
+    batch
+        Patches, crops or slices a step.
     learning_rate
         The highest rate of the first phase: 0.002, with --finetune 0.0003.
     contrast
@@ -118,40 +121,35 @@ def train(
     """
     tuned = finetune is not None
     _together(finetune, data, start_from)
-    scans = scans if scans is not None else 0 if tuned else 120
-    steps = steps if steps is not None else 300 if tuned else 1300
-    hard_steps = hard_steps if hard_steps is not None else 100 if tuned else 900
-    learning_rate = learning_rate if learning_rate is not None else 3e-4 if tuned else 2e-3
+    scans = (0 if tuned else 120) if scans is None else scans
+    steps = (300 if tuned else 1300) if steps is None else steps
+    hard_steps = (100 if tuned else 900) if hard_steps is None else hard_steps
+    learning_rate = (3e-4 if tuned else 2e-3) if learning_rate is None else learning_rate
     first = 0 if start_from or tuned else 1  # a network that was never trained must not become a model
     _check(
         (
             ("bad-count", "--scans", scans, 0 if tuned else 2), ("bad-steps", "--steps", steps, first),
             ("bad-steps", "--anatomy-steps", anatomy_steps, first),
             ("bad-steps", "--hard-steps", hard_steps, 0),
-            ("bad-steps", "--second-steps", second_steps, first),
+            ("bad-steps", "--second-steps", second_steps, first), ("bad-count", "--batch", batch, 1),
         ),
         learning_rate,
     )  # fmt: skip
     require_train("train")
     from petechia.store.place import check_root
-    from petechia.train.systems.run import Switches, begun_from, train_system
+    from petechia.train.systems.run import begun_from, switched, train_system
     from petechia.train.train import TrainSettings
     from petechia.types import DISCLAIMER
 
-    if finetune is not None:
-        system, start_from = begun_from(system, finetune)
+    name, start_from = begun_from(system, finetune) if finetune else (system, start_from)
     check_root(out, [given for given in (anatomy, start_from, data) if given])
     settings = TrainSettings(
         out=out, anatomy=anatomy, start_from=start_from, steps=steps, hard_steps=hard_steps,
         anatomy_steps=anatomy_steps, second_steps=second_steps, learning_rate=learning_rate, scans=scans,
-        seed=seed, data=data, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
+        batch=batch, seed=seed, data=data, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
         world=chosen_world(world, off, "petechia train"),
     )  # fmt: skip
-    switches = Switches(
-        ffm="ffm" not in without, hspl="hspl" not in without, localisation="localisation" not in without,
-        mimics="mimics" not in without, multi_class="iron" not in without, channels=channels, folds=folds,
-    )  # fmt: skip
-    model = train_system(system, settings, switches, complain)
+    model = train_system(name, settings, switched(without, channels, folds), complain)
     say(f"model in {plain(str(model))}")
     say(DISCLAIMER)
     return EXIT_OK

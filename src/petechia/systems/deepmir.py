@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from petechia.systems import islands
 from petechia.systems.window import Run, with_background
 from petechia.types import FloatArray, Prepared, ScoreMap
 
@@ -32,7 +33,8 @@ def scores(prepared: Prepared, inside: NDArray[np.bool_], run: Run, classes: tup
         answer = run(image[None, :, :, :, first : first + AT_ONCE])[0]  # (class, SIDE, SIDE, AT_ONCE)
         here = answer[:, low[0] : low[0] + i, low[1] : low[1] + j, : last - first]
         probability[:, :, :, first:last] = here * inside[:, :, first:last]
-    return ScoreMap(classes, with_background(probability), prepared.affine_ras, prepared.spacing_mm)
+    islands.break_up(with_background(probability))
+    return ScoreMap(classes, probability, prepared.affine_ras, prepared.spacing_mm)
 
 
 def padded(image: FloatArray) -> FloatArray:

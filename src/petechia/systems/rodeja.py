@@ -8,30 +8,19 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from petechia.systems import islands
 from petechia.systems.window import Run, Window, slide, with_background
-from petechia.types import FloatArray, Prepared, ScoreMap
+from petechia.types import Prepared, ScoreMap
 
 CLASSES = ("background", "cmb")
 WINDOW = Window(size=64, step=48)
-ISLAND_FROM = 0.05  # microbleed score of an island's voxels
 LEAST_VOXELS = 3  # a 2 mm bleed is four voxels of 1 mm
 
 
 def scores(prepared: Prepared, inside: NDArray[np.bool_], run: Run) -> ScoreMap:
     """Scores on the prepared grid. prepared (1, i, j, k) within [0, 1]; inside (i, j, k): the brain."""
     probability = with_background(slide(prepared.image, inside, run, WINDOW))
-    without_specks(probability)
+    islands.break_up(probability)
+    islands.drop_specks(probability, LEAST_VOXELS)
     return ScoreMap(CLASSES, probability, prepared.affine_ras, prepared.spacing_mm)
-
-
-def without_specks(probability: FloatArray) -> None:
-    """Give islands of fewer than LEAST_VOXELS back to the background, in place. (2, i, j, k)."""
-    islands, _ = ndimage.label(probability[1] >= ISLAND_FROM, np.ones((3, 3, 3)))
-    sizes = np.bincount(islands.reshape(-1))
-    small = sizes < LEAST_VOXELS
-    small[0] = False
-    speck = small[islands]
-    probability[0][speck] += probability[1][speck]
-    probability[1][speck] = 0.0

@@ -3,8 +3,8 @@
     few labelled scans -> train -> read the unlabelled -> rank -> draft tables for the first of them
     -> a reader corrects them (tables in OUT/labels) -> the same command again: the next round
 
-A scan teaches much where the network hesitates, and where its count would change. Rodeja Ferrer 2023 says that
-its model was "actively trained" and no more; the rule below is ours (entropy: Settles 2009, section 3.1).
+A scan teaches much where the network hesitates, and where its count would change. Rodeja Ferrer 2023 says
+that its model was "actively trained" and no more; the rule below is ours (entropy: Settles 2009, 3.1).
 """
 
 from __future__ import annotations

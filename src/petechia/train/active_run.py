@@ -1,4 +1,4 @@
-"""Active learning on disk: labels found, models trained, the queue and its drafts written, the curve drawn."""
+"""Active learning on disk: labels found, models trained, the queue and its drafts written, a curve drawn."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def queue(ranked: list[Ranked]) -> str:
 
 
 def draft(lesions: tuple[Lesion, ...]) -> str:
-    """What the model proposes, as a truth table to be corrected; `kind` is `candidate` until a reader decides.
+    """What the model proposes, as a truth table to be corrected; likely rows are called microbleeds.
 
     A row left as `candidate` teaches nothing: only `microbleed` is taught as one.
     """

@@ -21,6 +21,7 @@ from torch import nn
 from petechia.prepared.systems import DEEPMIR_CHANNELS, ISO_SPACING_MM, z_scored
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.systems import deepmir
+from petechia.systems.window import Run
 from petechia.train.data import OUTSIDE
 from petechia.train.export import Probabilities, fixed_to_onnx
 from petechia.train.finish import write_network
@@ -32,6 +33,7 @@ from petechia.types import FloatArray, Prepared
 
 WIDTHS = (8, 16, 32, 64, 128, 256)  # a quarter of the published 32 ... 1024, for the size of the files
 MULTI, SINGLE = ("background", "cmb", "iron"), ("background", "cmb")
+RARE_LOGIT = -4.0  # of a lesion before any training
 MISSING = 0.25  # chance that a channel beside SWI is zero in a training slice
 TURN_DEG, SHIFT_VOXELS = (1, 179), 45  # of the published augmentation
 FACTS = SystemFacts(
@@ -83,6 +85,8 @@ class SliceUNet(nn.Module):
         self.after_skip = nn.ModuleList(nn.Sequential(nn.BatchNorm3d(2 * b), nn.ReLU()) for _, b in pairs)
         self.up = nn.ModuleList(Level(2 * b, b) for _, b in pairs)
         self.head = nn.Conv3d(widths[0], classes, 1)
+        with torch.no_grad():
+            self.head.bias.copy_(torch.tensor([0.0] + [RARE_LOGIT] * (classes - 1)))  # type: ignore[union-attr]
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """image (b, 3, i, j, k), i and j multiples of 32, any k slices -> logits (b, classes, i, j, k)."""
@@ -148,7 +152,7 @@ def _slice(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """One slice (3, 256, 256, 1), padded, flipped, then turned or shifted; a channel now and then gone."""
     image = deepmir.padded(image.astype(np.float32))[..., :1]
-    target = deepmir.padded(target[None])[0, ..., :1]
+    target = deepmir.padded(target[None].astype(np.float32))[0, ..., :1].astype(np.uint8)
     for axis in (0, 1):
         if rng.random() < 0.5:
             image, target = np.flip(image, axis + 1), np.flip(target, axis)
@@ -215,7 +219,7 @@ def export(weights: Path, switches: Switches, folder: Path) -> dict[str, object]
     return write_network(network, to_onnx(network), "detector", folder) | fixed
 
 
-def probability(network_run: deepmir.Run, scan: SystemExample, switches: Switches) -> FloatArray:
+def probability(network_run: Run, scan: SystemExample, switches: Switches) -> FloatArray:
     """Scores (class, i, j, k) of a scan at 1 mm, by the code that runs at use."""
     classes = MULTI if switches.multi_class else SINGLE
     prepared = Prepared(channels(scan, switches.channels), np.eye(4), ISO_SPACING_MM)

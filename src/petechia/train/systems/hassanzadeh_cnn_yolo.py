@@ -154,11 +154,11 @@ def targets(things: FloatArray, size: int) -> NDArray[np.float32]:
         cell = np.floor((np.array(place) + 0.5) / hassanzadeh.STRIDE).astype(int)
         if not ((cell >= 0) & (cell < cells)).all():
             continue
-        at = tuple(int(n) for n in cell)
+        i, j, k = (int(n) for n in cell)
         centre = (cell + 0.5) * hassanzadeh.STRIDE - 0.5
         offset = (np.array(place) - centre) / hassanzadeh.STRIDE
         size_there = np.log(side / hassanzadeh.ANCHOR_VOXELS)
-        made[(slice(None), *at)] = (1.0 if kind else -1.0, *offset, size_there, float(kind == MIMIC))
+        made[:, i, j, k] = (1.0 if kind else -1.0, *offset, size_there, float(kind == MIMIC))
     return made
 
 

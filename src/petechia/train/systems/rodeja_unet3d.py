@@ -20,6 +20,7 @@ from petechia.network.runtime import compile_network
 from petechia.prepared.systems import ISO_SPACING_MM
 from petechia.simulate.scan import IGNORE
 from petechia.systems import rodeja
+from petechia.systems.window import Run
 from petechia.train import data
 from petechia.train.data import OUTSIDE, Example, PatchOptions
 from petechia.train.export import Probabilities, fixed_to_onnx
@@ -33,6 +34,7 @@ from petechia.types import FloatArray, Prepared
 
 WIDTHS = (16, 32, 64, 128)
 CMB_WEIGHT = 10.0  # of a microbleed's voxel in the cross-entropy: one in 100,000 is one
+RARE_LOGIT = -4.0  # of a microbleed before any training
 MISSED, INVENTED = 0.7, 0.3  # Tversky 1977: what a missed and an invented voxel cost
 SMOOTH = 10.0  # voxels: a patch without a bleed must not shout
 SIZE = rodeja.WINDOW.size
@@ -76,6 +78,8 @@ class UNet3D(nn.Module):
         self.rise = nn.ModuleList(nn.ConvTranspose3d(a, b, 2, stride=2) for a, b in pairs)
         self.up = nn.ModuleList(Level(2 * b, b) for _, b in pairs)
         self.head = nn.Conv3d(widths[0], len(rodeja.CLASSES), 1)
+        with torch.no_grad():
+            self.head.bias.copy_(torch.tensor([0.0, RARE_LOGIT]))  # type: ignore[union-attr]
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """image (b, 1, i, j, k), lengths multiples of 8 -> logits (b, 2, i, j, k)."""
@@ -138,7 +142,7 @@ def scorer(weights: Path) -> partial[FloatArray]:
     return partial(_score, run=network.run)
 
 
-def _score(scan: Example, run: rodeja.Run) -> FloatArray:
+def _score(scan: Example, run: Run) -> FloatArray:
     image = scan.image.astype(np.float32)[None]
     answer = rodeja.scores(Prepared(image, np.eye(4), ISO_SPACING_MM), scan.labels != OUTSIDE, run)
     cmb: FloatArray = answer.probability[1]

@@ -9,7 +9,7 @@ from petechia.network.card import DEFAULT, load_card
 from petechia.train.systems.common import Switches
 from petechia.train.train import Report, TrainSettings, train
 
-__all__ = ["Switches", "begun_from", "train_system"]
+__all__ = ["Switches", "begun_from", "switched", "train_system"]
 
 
 def train_system(system: str, settings: TrainSettings, switches: Switches, report: Report) -> Path:
@@ -55,6 +55,14 @@ def begun_from(system: str, model: str) -> tuple[str, Path]:
     return card.system, card.folder
 
 
+def switched(without: tuple[str, ...], channels: tuple[str, ...], folds: int) -> Switches:
+    """The switches that the words of a command line stand for."""
+    return Switches(
+        ffm="ffm" not in without, hspl="hspl" not in without, localisation="localisation" not in without,
+        mimics="mimics" not in without, multi_class="iron" not in without, channels=channels, folds=folds,
+    )  # fmt: skip
+
+
 def _require_its_own(system: str, switches: Switches) -> None:
     """Raises UsageError `bad-switch`."""
     usual = Switches()
@@ -73,6 +81,11 @@ def _require_its_own(system: str, switches: Switches) -> None:
                 "bad-switch", "petechia train", found=f"{option} with {system}", need=f"it with {owner}",
                 remedy="Leave it away.",
             )  # fmt: skip
+    if switches.folds == 1 or switches.folds < 0:
+        raise UsageError(
+            "bad-count", "petechia train", found=f"--folds {switches.folds}", need="0, or 2 and more",
+            remedy="Example: --folds 5.",
+        )  # fmt: skip
     if system == "deepmir" and "swi" not in switches.channels:
         raise UsageError(
             "bad-switch", "petechia train", found=f"--channels {' '.join(switches.channels)}",

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from petechia.simulate.scan import IGNORE
-from petechia.systems import rodeja
+from petechia.systems import islands, rodeja
 from petechia.train.systems import rodeja_unet3d as system
 from petechia.train.systems.examples import iso_example
 from systems_drawn import drawn, settings
@@ -59,7 +59,7 @@ def test_specks_go_and_lesions_of_four_voxels_stay() -> None:
     probability[1, 2, 2, 2:4] = 0.9
     probability[1, 8, 8, 6:8] = probability[1, 9, 8, 6:8] = 0.9
     probability[0] = 1 - probability[1]
-    rodeja.without_specks(probability)
+    islands.drop_specks(probability, rodeja.LEAST_VOXELS)
     assert np.count_nonzero(probability[1]) == 4
     assert probability[1, 8, 8, 6] == np.float32(0.9)
     assert np.allclose(probability.sum(0), 1.0)
