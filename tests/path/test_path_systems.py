@@ -10,7 +10,7 @@ from whole_path import Scan
 
 from petechia import pipeline
 from petechia.network.card import DEFAULT, load_card
-from petechia.train.systems import common, run
+from petechia.train.systems import common, kim_rpn, run
 from petechia.types import DetectSettings, ScanFile, Status
 from systems_drawn import drawn, settings
 
@@ -22,6 +22,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A model trained for a few steps on a drawn scan, its candidates uncalibrated."""
     patch = pytest.MonkeyPatch()
     patch.setattr(common, "load_examples", lambda *_: [drawn(), drawn("drawn_2_swi", ())])
+    patch.setattr(kim_rpn, "SIZE", 32)
     out = tmp_path_factory.mktemp(request.param)
     folder = run.train_system(
         request.param, settings(out, choosing_scans=0), run.Switches(), lambda _line: None

@@ -95,13 +95,18 @@ def z_scored(image: FloatArray) -> FloatArray:
 
     image (i, j, k), zero outside the brain; an image without any content stays zero.
     """
+    mean, deviation = z_scale(image)
+    scored: FloatArray = ((image - np.float32(mean)) / np.float32(deviation)).astype(np.float32)
+    return scored
+
+
+def z_scale(image: FloatArray) -> tuple[float, float]:
+    """Mean and deviation over the padded slices; (0, 1) for an image without any content."""
     count = max(SLICE_VOXELS, image.shape[0]) * max(SLICE_VOXELS, image.shape[1]) * image.shape[2]
     mean = float(image.sum(dtype=np.float64)) / count
-    deviation = np.sqrt(max(float((image.astype(np.float64) ** 2).sum()) / count - mean**2, 0.0))
-    if deviation == 0.0:
-        return np.zeros(image.shape, np.float32)
-    scored: FloatArray = ((image - mean) / deviation).astype(np.float32)
-    return scored
+    square = float(np.square(image, dtype=np.float64).sum()) / count
+    deviation = float(np.sqrt(max(square - mean**2, 0.0)))
+    return (mean, deviation) if deviation > 0.0 else (0.0, 1.0)
 
 
 def _prepared(image: FloatArray, grid: grids.Grid) -> Prepared:

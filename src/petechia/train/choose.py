@@ -67,6 +67,8 @@ def _lesions(scan: ScanFile, settings: DetectSettings, models: pipeline.Models) 
 def fit_calibration(scored: list[ScoredScan]) -> Calibration:
     """Slopes and intercept of the logistic fit (Platt 1999), with his smoothed targets."""
     scores, hit = _pooled(scored)
+    if len(hit) == 0:
+        return Calibration()  # nothing was proposed at all: there is nothing to fit
     hits, falses = float(hit.sum()), float((1 - hit).sum())
     target = np.where(hit > 0, (hits + 1) / (hits + 2), 1 / (falses + 2))
     values = np.column_stack([logit(scores), np.ones(len(scores))])  # (n, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -51,8 +52,8 @@ class SystemFacts:
     contrasts: tuple[str, ...] = ("swi", "gre")  # that it may learn
 
 
-def load_examples(needs: tuple[str, ...], settings: TrainSettings, report: Report) -> list[SystemExample]:
-    """Simulate what the cache lacks, then load what one system needs of each scan."""
+def load_examples(needs: tuple[str, ...], settings: TrainSettings, report: Report) -> Iterator[SystemExample]:
+    """Simulate what the cache lacks, then load what one system needs of each scan, one after the other."""
     folder = settings.out / "system-examples"
     device = torch.device(settings.device)
 
@@ -63,8 +64,10 @@ def load_examples(needs: tuple[str, ...], settings: TrainSettings, report: Repor
 
     fill_cache(folder, simulate, settings, report)
     wanted = sorted(path for each in settings.contrasts for path in folder.glob(f"*_{each}.npz"))
-    given = labelled_scans(settings.data) if settings.data else []
-    return [examples.load(path, needs) for path in wanted] + [examples.to_example(each) for each in given]
+    for path in wanted:
+        yield examples.load(path, needs)
+    for each in labelled_scans(settings.data) if settings.data else ():
+        yield examples.to_example(each)
 
 
 def finish(

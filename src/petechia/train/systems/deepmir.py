@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import nn
 
-from petechia.prepared.systems import DEEPMIR_CHANNELS, ISO_SPACING_MM, z_scored
+from petechia.prepared.systems import DEEPMIR_CHANNELS, ISO_SPACING_MM, z_scale, z_scored
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.systems import deepmir
 from petechia.systems.window import Run
@@ -130,7 +130,7 @@ def slices(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless batches, every other slice with a lesion: (count, 3, 256, 256, 1) and (count, 256, 256, 1)."""
     classes = MULTI if switches.multi_class else SINGLE
-    images = [channels(scan, switches.channels).astype(np.float16) for scan in scans]
+    scales = [_scales(scan, switches.channels) for scan in scans]
     labels = [truth(scan, classes) for scan in scans]
     held = [((each > 0) & (each != IGNORE)).any((0, 1)) for each in labels]  # per slice
     lesion = [(n, k) for n, each in enumerate(held) for k in np.flatnonzero(each)]
@@ -140,15 +140,34 @@ def slices(
         for turn in range(count):
             pool = lesion if (turn % 2 == 0 and lesion) or not empty else empty
             n, k = pool[int(rng.integers(len(pool)))]
-            drawn.append(_slice(images[n][..., k : k + 1], labels[n][..., k : k + 1], rng))
+            image = _scored(scans[n], scales[n], int(k))
+            drawn.append(_slice(image, labels[n][..., k : k + 1], rng))
         yield (
             torch.from_numpy(np.stack([image for image, _ in drawn])),
             torch.from_numpy(np.stack([target for _, target in drawn])),
         )
 
 
+def _scales(scan: SystemExample, given: tuple[str, ...]) -> list[tuple[float, float]]:
+    """Mean and deviation of each channel as `channels` has them; an infinite deviation for an absent one."""
+    inside = scan.iso_labels != OUTSIDE
+    return [
+        z_scale(layer.astype(np.float32) * inside) if name in given else (0.0, np.inf)
+        for name, layer in zip(DEEPMIR_CHANNELS, scan.iso, strict=True)
+    ]
+
+
+def _scored(scan: SystemExample, scales: list[tuple[float, float]], k: int) -> FloatArray:
+    """Slice k of what `channels` gives, (3, i, j, 1), without making all the others."""
+    inside = scan.iso_labels[..., k : k + 1] != OUTSIDE
+    layers = scan.iso[..., k : k + 1].astype(np.float32) * inside
+    mean, deviation = np.array(scales).T.reshape(2, -1, 1, 1, 1)
+    scored: FloatArray = ((layers - mean) / deviation).astype(np.float32)
+    return scored
+
+
 def _slice(
-    image: NDArray[np.float16], target: NDArray[np.uint8], rng: np.random.Generator
+    image: FloatArray, target: NDArray[np.uint8], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """One slice (3, 256, 256, 1), padded, flipped, then turned or shifted; a channel now and then gone."""
     image = deepmir.padded(image.astype(np.float32))[..., :1]
@@ -175,7 +194,7 @@ def _slice(
 def train(settings: TrainSettings, switches: Switches, report: Report) -> Path:
     """Cross-validate where that is asked for, train on all scans, write the model; returns its folder."""
     settings = common.within(FACTS, settings)
-    scans = common.load_examples(FACTS.needs, settings, report)
+    scans = list(common.load_examples(FACTS.needs, settings, report))
     if switches.folds:
         from petechia.train.systems.folds import cross_validate
 

@@ -153,7 +153,7 @@ def fine_example(example: SystemExample) -> data.Example:
 
 def iso_example(example: SystemExample) -> data.Example:
     """The scan's greys at 1 mm, as `fine_example`."""
-    return _plain(example.name, example.iso[0], example.iso_labels)
+    return _plain(example.name, example.iso[0].copy(), example.iso_labels)  # the other channels may go
 
 
 def _plain(name: str, image: NDArray[np.float16], labels: NDArray[np.uint8]) -> data.Example:

@@ -42,6 +42,7 @@ CLASSES = ("background", "cmb", "mimic")  # of the CNN
 BACKGROUND, CMB, MIMIC = range(3)
 WIDTHS = (24, 48, 64)  # of the detector, at 1/2, 1/4, 1/4 of the resolution
 CNN_WIDTHS = (16, 32, 64)
+FINAL = "hassanzadeh-cnn"  # of the weights that ship
 SIZE = 64  # voxels of a training patch of the detector
 MIMIC_VOXELS = 5.0  # side of a mimic's box: its own size is not known
 NEAR_MM, GUARD_MM = 3.0, 10.0  # a place this near to a bleed is it; nothing nearer than the guard is a mimic
@@ -188,7 +189,7 @@ def kinds(scan: SystemExample, places: NDArray[np.intp]) -> NDArray[np.intp]:
 def train(settings: TrainSettings, switches: Switches, report: Report) -> Path:
     """Train on simulated scans and write the model; returns its folder."""
     settings = common.within(FACTS, settings)
-    scans = common.load_examples(FACTS.needs, settings, report)
+    scans = list(common.load_examples(FACTS.needs, settings, report))
     detector, cnn = learn(scans, settings, switches, report)
     networks = export(detector, cnn, switches, settings.out / "model")
     return common.finish(networks, FACTS, settings, switches)
@@ -217,7 +218,7 @@ def learn(
         report(f"mimics after the detector: {sum(map(len, mimics))}")
     places = [np.concatenate(both) for both in zip(places, found, strict=True)]
     start = common.start_weights(settings, "second_look")
-    cnn = _train_cnn(scans, places, mimics, ("hassanzadeh-cnn", settings, rng, report), start)
+    cnn = _train_cnn(scans, places, mimics, (FINAL, settings, rng, report), start)
     return detector, cnn
 
 
@@ -237,21 +238,49 @@ def _train_cnn(
 ) -> Path:
     """Bleeds, mimics and anything else, half of each batch bleeds. how: name, settings, rng, report."""
     name, settings, rng, report = how
-    images, kind = [], []
-    side = PATCH_VOXELS + 2 * JITTER_VOXELS
-    for scan, where, fooled in zip(scans, places, mimics, strict=True):
+    rows = []  # (scan, i, j, k, kind)
+    for index, (scan, where, fooled) in enumerate(zip(scans, places, mimics, strict=True)):
         bleeds = np.rint(scan.truth[scan.truth[:, 4] > 0, :3]).astype(np.intp)
         anywhere = where[kinds(scan, where) == BACKGROUND]
-        images.append(cubes(scan.image, np.concatenate([bleeds, fooled, anywhere]), side).astype(np.float16))
-        kind += [CMB] * len(bleeds) + [MIMIC] * len(fooled) + [BACKGROUND] * len(anywhere)
-    every = np.concatenate(images)  # (m, 1, side, side, side)
-    both = np.concatenate([every, np.zeros_like(every)], 1)  # candidate_batches knows image and phase
-    count = 3 if any(map(len, mimics)) or name == "hassanzadeh-cnn" else 2
-    report(f"{name}: {len(kind)} cubes, {kind.count(CMB)} bleeds, {kind.count(MIMIC)} mimics")
+        for kind, found in ((CMB, bleeds), (MIMIC, fooled), (BACKGROUND, anywhere)):
+            rows.append(np.column_stack([np.full(len(found), index), found, np.full(len(found), kind)]))
+    every = np.concatenate(rows)
+    count = len(CLASSES) if name == FINAL else 2
+    bleeds_and_mimics = [int((every[:, 4] == kind).sum()) for kind in (CMB, MIMIC)]
+    report(f"{name}: {len(every)} cubes, {bleeds_and_mimics[0]} bleeds, {bleeds_and_mimics[1]} mimics")
     phase = Phase(name, settings.second_steps, settings.learning_rate, F.cross_entropy, start)
-    drawn = data.candidate_batches(both, np.array(kind, np.intp), settings.second_batch, rng)
-    batches = ((image[:, :1], target) for image, target in drawn)
+    batches = cube_batches(scans, every, settings.second_batch, rng)
     return run_phase(partial(Recogniser, count), phase, batches, settings, report)
+
+
+def cube_batches(
+    scans: list[SystemExample], rows: NDArray[np.intp], count: int, rng: np.random.Generator
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless batches of cubes (count, 1, 24, 24, 24) and kinds (count,), half of them bleeds.
+
+    rows (m, 5): scan, voxel i, j, k, kind. Cubes are cut off their centre by JITTER_VOXELS and flipped.
+    """
+    bleeds, others = (np.flatnonzero((rows[:, 4] == CMB) == which) for which in (True, False))
+    bleeds = bleeds if len(bleeds) else others
+    while True:
+        chosen = rows[
+            np.concatenate([rng.choice(bleeds, count // 2), rng.choice(others, count - count // 2)])
+        ]
+        drawn = [_cube(scans[int(index)].image, np.array(at), rng) for index, *at, _ in chosen]
+        yield torch.from_numpy(np.stack(drawn))[:, None], torch.from_numpy(chosen[:, 4].astype(np.int64))
+
+
+def _cube(image: NDArray[np.float16], at: NDArray[np.intp], rng: np.random.Generator) -> FloatArray:
+    """One cube near a voxel, edges repeated."""
+    start = at - PATCH_VOXELS // 2 + rng.integers(-JITTER_VOXELS, JITTER_VOXELS + 1, 3)
+    axes = [
+        np.clip(np.arange(s, s + PATCH_VOXELS), 0, n - 1) for s, n in zip(start, image.shape, strict=True)
+    ]
+    cube = image[np.ix_(*axes)].astype(np.float32)
+    for axis in range(3):
+        if rng.random() < 0.5:
+            cube = np.flip(cube, axis)
+    return data.bend(cube, rng)
 
 
 def patches(

@@ -7,6 +7,7 @@ loss weights and prototypes are not published; those here are ours. Read it from
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -126,9 +127,9 @@ class KimRPN(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(b, 7, i/4, j/4, k/4): objectness logit, box (3 offsets, log side), distances to prototypes."""
-        seen = self.features(image)
-        region = self.region(seen)
-        away = seen[:, None] - self.prototypes[None, :, :, None, None, None]  # (b, 2, FEATURES, i, j, k)
+        read = self.features(image)
+        region = self.region(read)
+        away = read[:, None] - self.prototypes[None, :, :, None, None, None]  # (b, 2, FEATURES, i, j, k)
         return torch.cat([self.objectness(region), self.box(region), (away**2).mean(2)], 1)
 
 
@@ -214,11 +215,18 @@ def targets(bleeds: FloatArray, size: int) -> NDArray[np.float32]:
     return made.reshape(6, cells, cells, cells)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A scan ready to be cut."""
+
+    image: NDArray[np.float16]  # (2, i, j, k)
+    truth: FloatArray  # (n, 5): voxel i, j, k, side in voxels, 1 where visible
+
+
 def crops(
-    scans: list[SystemExample], count: int, size: int, rng: np.random.Generator
+    scans: list[Seen], count: int, size: int, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless batches, every other crop without any bleed: (count, 2, n, n, n), (count, 6, g, g, g)."""
-    images = [channels(scan) for scan in scans]
     holding = [n for n, scan in enumerate(scans) if (scan.truth[:, 4] > 0).any()]
     while True:
         drawn = []
@@ -228,21 +236,22 @@ def crops(
                 start = _start_with(scans[index], size, rng)
             else:
                 index, start = _start_without(scans, size, rng)
-            drawn.append(_crop(images[index], scans[index].truth, start, size, rng))
+            drawn.append(_crop(scans[index], start, size, rng))
         yield (
             torch.from_numpy(np.stack([image for image, _ in drawn])),
             torch.from_numpy(np.stack([target for _, target in drawn])),
         )
 
 
-def channels(scan: SystemExample) -> NDArray[np.float16]:
-    """What the network reads of a scan (2, i, j, k), as `prepared.systems.for_kim`."""
+def seen(scan: SystemExample) -> Seen:
+    """What the network reads of a scan, as `prepared.systems.for_kim`, and its bleeds."""
     inside = scan.labels != OUTSIDE
     image = brain_min_max(scan.image.astype(np.float32), inside)
-    return np.stack([image, scan.phase * (PHASE_STEP / np.pi) * inside]).astype(np.float16)
+    phase = scan.phase * (PHASE_STEP / np.pi) * inside
+    return Seen(np.stack([image, phase]).astype(np.float16), scan.truth.astype(np.float64))
 
 
-def _start_with(scan: SystemExample, size: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def _start_with(scan: Seen, size: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """First voxel (3,) of a crop that holds a visible bleed away from its faces."""
     seen = scan.truth[scan.truth[:, 4] > 0]
     at = np.rint(seen[rng.integers(len(seen)), :3]).astype(np.intp)
@@ -250,13 +259,13 @@ def _start_with(scan: SystemExample, size: int, rng: np.random.Generator) -> NDA
 
 
 def _start_without(
-    scans: list[SystemExample], size: int, rng: np.random.Generator, tries: int = 40
+    scans: list[Seen], size: int, rng: np.random.Generator, tries: int = 40
 ) -> tuple[int, NDArray[np.intp]]:
     """A scan and a crop of it that holds no bleed; the one that holds fewest, where none was found."""
     fewest: tuple[int, int, NDArray[np.intp]] | None = None
     for _ in range(tries):
         index = int(rng.integers(len(scans)))
-        shape = np.asarray(scans[index].image.shape)
+        shape = np.asarray(scans[index].image.shape[1:])
         start = rng.integers(-size // 2, np.maximum(shape - size // 2, 1 - size // 2))
         places = scans[index].truth[:, :3] - start
         held = int(((places >= 0) & (places <= size - 1)).all(1).sum())
@@ -270,20 +279,16 @@ def _start_without(
 
 
 def _crop(
-    image: NDArray[np.float16],
-    truth: FloatArray,
-    start: NDArray[np.intp],
-    size: int,
-    rng: np.random.Generator,
+    scan: Seen, start: NDArray[np.intp], size: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One crop, flipped, its greys bent, its phase turned or taken away, and its target."""
     cut = np.zeros((CHANNELS, size, size, size), np.float32)
-    low = np.clip(start, 0, image.shape[1:])
-    high = np.clip(start + size, low, image.shape[1:])
+    low = np.clip(start, 0, scan.image.shape[1:])
+    high = np.clip(start + size, low, scan.image.shape[1:])
     place = tuple(slice(int(a - s), int(b - s)) for a, b, s in zip(low, high, start, strict=True))
     source = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    cut[(slice(None), *place)] = image[(slice(None), *source)]
-    bleeds = truth.astype(np.float64) - np.array([*start, 0, 0])
+    cut[(slice(None), *place)] = scan.image[(slice(None), *source)]
+    bleeds = scan.truth - np.array([*start, 0, 0])
     for axis in range(3):
         if rng.random() < 0.5:
             cut = np.flip(cut, axis + 1)
@@ -297,13 +302,13 @@ def _crop(
 def train(settings: TrainSettings, switches: Switches, report: Report) -> Path:
     """Train on simulated scans and write the model; returns its folder."""
     settings = common.within(FACTS, settings)
-    scans = common.load_examples(FACTS.needs, settings, report)
+    scans = [seen(each) for each in common.load_examples(FACTS.needs, settings, report)]
     weights = learn(scans, settings, switches, report)
     networks = {"detector": export(weights, switches, settings.out / "model")}
     return common.finish(networks, FACTS, settings, switches)
 
 
-def learn(scans: list[SystemExample], settings: TrainSettings, switches: Switches, report: Report) -> Path:
+def learn(scans: list[Seen], settings: TrainSettings, switches: Switches, report: Report) -> Path:
     """One phase; returns the weights."""
     rng = np.random.default_rng([settings.seed, 21])
     start = common.start_weights(settings, "detector")

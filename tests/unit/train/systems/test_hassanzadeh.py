@@ -71,6 +71,16 @@ def test_dark_spots_are_the_drawn_ones_and_their_kinds_keep_the_guard() -> None:
     assert system.kinds(scan, places).tolist() == [-1, -1, -1, 0, 0]
 
 
+def test_half_of_a_batch_are_bleeds_and_a_cube_is_cut_near_its_place() -> None:
+    scan = drawn()
+    rows = np.array([[0, *BLEEDS[0], 1], [0, *MIMIC, 2], [0, 70, 70, 70, 0]])
+    image, kind = next(system.cube_batches([scan], rows, 20, np.random.default_rng(0)))
+    assert image.shape == (20, 1, 24, 24, 24)
+    assert int((kind == 1).sum()) == 10
+    middle = image[:, 0, 9:15, 9:15, 9:15].reshape(20, -1).min(1).values
+    assert bool(((middle < 0.5) == (kind > 0)).all())  # dark in the middle where a thing was drawn
+
+
 def test_only_places_that_fool_the_cnn_and_are_no_bleed_become_mimics() -> None:
     scan = drawn()
 

@@ -135,7 +135,7 @@ def test_the_concentration_loss_reads_the_bleed_and_the_highest_minable_cell() -
 
 def test_crops_with_and_without_bleeds_come_one_to_one() -> None:
     rng = np.random.default_rng(0)
-    image, target = next(system.crops([drawn(), drawn("b", ())], 8, SIZE, rng))
+    image, target = next(system.crops([system.seen(drawn()), system.seen(drawn("b", ()))], 8, SIZE, rng))
     assert image.shape == (8, 2, SIZE, SIZE, SIZE)
     assert target.shape == (8, 6, GRID, GRID, GRID)
     assert [bool((crop[0] == 1).any()) for crop in target] == [True, False] * 4
@@ -148,10 +148,9 @@ def test_crops_with_and_without_bleeds_come_one_to_one() -> None:
 
 def test_the_sign_of_the_phase_is_turned_and_now_and_then_it_is_missing() -> None:
     rng = np.random.default_rng(1)
-    scan = drawn()
-    image = system.channels(scan)
+    scan = system.seen(drawn())
     start = np.array(BLEEDS[0]) - SIZE // 2
-    seen = [system._crop(image, scan.truth, start, SIZE, rng)[0][1] for _ in range(30)]
+    seen = [system._crop(scan, start, SIZE, rng)[0][1] for _ in range(30)]
     signs = {float(np.sign(each[np.abs(each).argmax() // SIZE**2].sum())) for each in seen}
     assert signs == {-1.0, 0.0, 1.0}
 
@@ -161,9 +160,11 @@ def test_each_step_of_the_ladder_trains(
     switches: Switches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(system, "SIZE", SIZE)
-    weights = system.learn([drawn(), drawn("b", ())], settings(tmp_path), switches, lambda _line: None)
+    weights = system.learn(
+        [system.seen(drawn()), system.seen(drawn("b", ()))], settings(tmp_path), switches, lambda _line: None
+    )
     assert weights.is_file()
     again = replace(settings(tmp_path), steps=3)  # the checkpoint of two steps is taken up
     lines: list[str] = []
-    system.learn([drawn(), drawn("b", ())], again, switches, lines.append)
+    system.learn([system.seen(drawn()), system.seen(drawn("b", ()))], again, switches, lines.append)
     assert lines[0] == "going on from step 2"
