@@ -280,7 +280,7 @@ class Provenance:
     seconds: dict[str, float]  # wall seconds per stage
     cpu_seconds: float
     phase_sha256: str = ""  # of the phase image that was read beside the scan; "" for none
-    channels_sha256: tuple[tuple[str, str], ...] = ()  # of each further channel that was read: name, hash
+    channels_sha256: tuple[tuple[str, str], ...] = ()  # each channel that was read: name, hash
 
 
 @dataclass(frozen=True, slots=True)
