@@ -43,6 +43,7 @@ def train(
     without: Annotated[tuple[Part, ...], WORDS] = (),
     channels: Annotated[tuple[Channel, ...], WORDS] = ("swi", "qsm", "t2w"),
     folds: int = 0,
+    choosing_scans: int = 48,
 ) -> int:
     """Train a model on simulated scans.
 
@@ -118,9 +119,11 @@ def train(
         What deepmir learns from: swi, and any of qsm and t2w.
     folds
         deepmir: first cross-validate over so many groups of heads, and write the scores of each.
+    choosing_scans
+        Simulated scans on which calibration and operating points are chosen; 0 with --finetune keeps those
+        of the model begun from.
     """
-    tuned = finetune is not None
-    _together(finetune, data, start_from)
+    tuned = _together(finetune, data, start_from)
     scans = (0 if tuned else 120) if scans is None else scans
     steps = (300 if tuned else 1300) if steps is None else steps
     hard_steps = (100 if tuned else 900) if hard_steps is None else hard_steps
@@ -129,9 +132,9 @@ def train(
     _check(
         (
             ("bad-count", "--scans", scans, 0 if tuned else 2), ("bad-steps", "--steps", steps, first),
-            ("bad-steps", "--anatomy-steps", anatomy_steps, first),
-            ("bad-steps", "--hard-steps", hard_steps, 0),
+            ("bad-steps", "--anatomy-steps", anatomy_steps, first), ("bad-steps", "--hard-steps", hard_steps, 0),
             ("bad-steps", "--second-steps", second_steps, first), ("bad-count", "--batch", batch, 1),
+            ("bad-count", "--choosing-scans", choosing_scans, 0 if tuned else 1),
         ),
         learning_rate,
     )  # fmt: skip
@@ -147,7 +150,7 @@ def train(
         out=out, anatomy=anatomy, start_from=start_from, steps=steps, hard_steps=hard_steps,
         anatomy_steps=anatomy_steps, second_steps=second_steps, learning_rate=learning_rate, scans=scans,
         batch=batch, seed=seed, data=data, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
-        world=chosen_world(world, off, "petechia train"),
+        world=chosen_world(world, off, "petechia train"), choosing_scans=choosing_scans,
     )  # fmt: skip
     model = train_system(name, settings, switched(without, channels, folds), complain)
     say(f"model in {plain(str(model))}")
@@ -155,10 +158,10 @@ def train(
     return EXIT_OK
 
 
-def _together(finetune: str | None, data: Path | None, start_from: Path | None) -> None:
-    """UsageError `finetune-needs` unless --finetune and --data come together, without --start-from."""
+def _together(finetune: str | None, data: Path | None, start_from: Path | None) -> bool:
+    """Whether a model is tuned; UsageError `finetune-needs` for --finetune or --data without the other."""
     if (finetune is None) == (data is None) and not (finetune and start_from):
-        return
+        return finetune is not None
     found = "--finetune with --start-from" if finetune and start_from else "one of --finetune and --data"
     raise UsageError(
         "finetune-needs", "petechia train", found=found, need="--finetune MODEL --data BIDS",

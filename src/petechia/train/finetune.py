@@ -5,7 +5,6 @@ The anatomy and, where the labels cannot teach it, the second look stay as they 
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,15 +14,12 @@ from petechia import geometry
 from petechia.errors import UsageError
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
-from petechia.store.files import write_file
 from petechia.train import data
 from petechia.train.data import OUTSIDE, Example, beyond
-from petechia.train.finish import Choosing, Trained, as_json, calibrated, export_default
+from petechia.train.finish import Choosing, Trained, export_default, tuned
 from petechia.train.labelled import labelled_scans
 from petechia.train.systems.examples import Labelled, taught_labels
 from petechia.train.train import PATHS, Report, TrainSettings, ensure_examples, started_from, train_detector
-
-INHERITED = ("calibration", "operating_points", "count", "contrasts")
 
 
 def finetune_default(settings: TrainSettings, report: Report) -> Path:
@@ -52,25 +48,12 @@ def finetune_default(settings: TrainSettings, report: Report) -> Path:
         "labelled_scans": str(len(taught)),
         "simulated_scans": str(len(simulated)),
     }
-    return finish_tuned(export_default(trained, settings.out / "model"), settings, facts)
-
-
-def finish_tuned(card: dict[str, object], settings: TrainSettings, facts: dict[str, str]) -> Path:
-    """Thresholds for tuned weights: chosen anew on simulated scans, or those of the model it began from."""
+    choosing = Choosing(
+        settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed, settings.contrasts,
+        settings.world,
+    )  # fmt: skip
     folder = settings.out / "model"
-    if settings.choosing_scans:
-        choosing = Choosing(
-            settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed,
-            settings.contrasts, settings.world,
-        )  # fmt: skip
-        return calibrated(folder, card, choosing, facts, "a user's labelled scans, on top of simulated ones")
-    before = json.loads(((settings.start_from or folder) / "card.json").read_text(encoding="utf-8"))
-    card |= {name: before[name] for name in INHERITED} | {
-        "chosen_on": {"note": f"kept from {facts.get('started_from', before['name'])}"},
-        "training": facts | {"data": "a user's labelled scans, on top of simulated ones"},
-    }
-    write_file(folder / "card.json", as_json(card))
-    return folder
+    return tuned(folder, export_default(trained, folder), choosing, facts, settings.start_from)
 
 
 def plain_example(seen: Labelled) -> Example:

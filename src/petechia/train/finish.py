@@ -29,6 +29,9 @@ from petechia.train.export import classifier_to_onnx, from_safetensors, to_onnx,
 from petechia.train.model import build_anatomy, build_detector, build_second_look
 from petechia.types import DISCLAIMER
 
+INHERITED = ("calibration", "operating_points", "count", "contrasts")  # of a card
+TUNED = "a user's labelled scans, on top of a model trained on simulated ones"
+
 
 @dataclass(frozen=True, slots=True)
 class Choosing:
@@ -90,6 +93,24 @@ def calibrated(
         },
         "training": facts | {"data": data},
     }  # fmt: skip
+    write_file(folder / "card.json", as_json(card))
+    return folder
+
+
+def tuned(
+    folder: Path, card: dict[str, object], choosing: Choosing, facts: dict[str, str], start_from: Path
+) -> Path:
+    """As `calibrated`, for a model that went on with a user's labels from the one in `start_from`.
+
+    With no scans to choose on, the thresholds of that model are kept, and the card says so.
+    """
+    if choosing.scans:
+        return calibrated(folder, card, choosing, facts, TUNED)
+    before = json.loads((start_from / "card.json").read_text(encoding="utf-8"))
+    card |= {name: before[name] for name in INHERITED} | {
+        "chosen_on": {"note": f"kept from {before['name']} {before['version']}, on which this model began"},
+        "training": facts | {"data": TUNED},
+    }
     write_file(folder / "card.json", as_json(card))
     return folder
 

@@ -14,7 +14,7 @@ from petechia.network.card import CARD_VERSION
 from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.scan import LABELS
 from petechia.store.files import write_file
-from petechia.train.finish import Choosing, as_json, calibrated, uncalibrated
+from petechia.train.finish import Choosing, as_json, calibrated, tuned, uncalibrated
 from petechia.train.labelled import labelled_scans
 from petechia.train.systems import examples
 from petechia.train.systems.examples import SystemExample
@@ -85,7 +85,9 @@ def finish(
         "stated_by_the_paper": list(system.stated), "ours": list(system.ours), "switches": asdict(switches),
         "networks": networks,
     }  # fmt: skip
-    if settings.choosing_scans == 0:  # a first look: every candidate under the network's own score
+    if (
+        settings.choosing_scans == 0 and not settings.data
+    ):  # a first look: every candidate under the network's own score
         write_file(folder / "card.json", as_json(card | uncalibrated()))
         return folder
     choosing = Choosing(
@@ -93,6 +95,8 @@ def finish(
         settings.world, system.parts,
     )  # fmt: skip
     facts = {name: str(value) for name, value in asdict(settings).items() if name not in PATHS}
+    if settings.data and settings.start_from:
+        return tuned(folder, card, choosing, facts, settings.start_from)
     return calibrated(folder, card, choosing, facts)
 
 
