@@ -131,9 +131,10 @@ def train(
     first = 0 if start_from or tuned else 1  # a network that was never trained must not become a model
     _check(
         (
-            ("bad-count", "--scans", scans, 0 if tuned else 2), ("bad-steps", "--steps", steps, first),
-            ("bad-steps", "--anatomy-steps", anatomy_steps, first), ("bad-steps", "--hard-steps", hard_steps, 0),
-            ("bad-steps", "--second-steps", second_steps, first), ("bad-count", "--batch", batch, 1),
+            ("bad-count", "--scans", scans, 0 if tuned else 2), ("bad-count", "--batch", batch, 1),
+            ("bad-steps", "--steps", steps, first), ("bad-steps", "--hard-steps", hard_steps, 0),
+            ("bad-steps", "--anatomy-steps", anatomy_steps, first),
+            ("bad-steps", "--second-steps", second_steps, first),
             ("bad-count", "--choosing-scans", choosing_scans, 0 if tuned else 1),
         ),
         learning_rate,
@@ -152,8 +153,7 @@ def train(
         batch=batch, seed=seed, data=data, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
         world=chosen_world(world, off, "petechia train"), choosing_scans=choosing_scans,
     )  # fmt: skip
-    model = train_system(name, settings, switched(without, channels, folds), complain)
-    say(f"model in {plain(str(model))}")
+    say(f"model in {plain(str(train_system(name, settings, switched(without, channels, folds), complain)))}")
     say(DISCLAIMER)
     return EXIT_OK
 
