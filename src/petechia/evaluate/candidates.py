@@ -2,8 +2,8 @@
 
 A candidate is a place that a detector proposed, right or wrong. Lesions that no candidate stands for are
 missing from these figures altogether, and how many true negatives there are depends on how much was proposed:
-so a specificity, a balanced accuracy or an area under the curve over candidates says little about a scan. They
-are given beside the lesion-level figures, to be compared with Hassanzadeh 2025 (NeuroImage Clin 48:103873) alone.
+a specificity, a balanced accuracy or an area under the curve over candidates says little about a scan. They
+stand beside the lesion-level figures, to be compared with Hassanzadeh 2025 (NeuroImage Clin 48:103873) only.
 """
 
 from __future__ import annotations
