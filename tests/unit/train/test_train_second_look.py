@@ -9,7 +9,7 @@ from petechia.prepared.patches import CHANNELS
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.train import data
 from petechia.train.data import JITTER_VOXELS, Example
-from petechia.train.mine import _by_torch, cmb_scorer, proposals
+from petechia.train.mine import _by_torch, cmb_scorer, false_alarms, proposals
 from petechia.train.model import build_detector, build_second_look, start_from
 
 CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
@@ -79,4 +79,5 @@ def test_the_fast_way_to_score_an_example_agrees_with_torch() -> None:
     example = Example("e", image, np.zeros(image.shape, np.uint8), image, np.zeros(image.shape, np.uint8))
     fast = cmb_scorer(network, torch.device("cpu"))(example)
     assert fast.shape == image.shape
+    assert false_alarms(fast, example).shape[1] == 3  # what is made of it: 16 bits would be refused there
     assert np.abs(fast - _by_torch(network, example, torch.device("cpu"))).max() < 5e-3  # 16-bit weights
