@@ -70,15 +70,7 @@ _LISTED = {  # the mimic that gets a row of its own
 }
 SURE_VEIN = 0.5  # probability from which a voxel tells the sign of iron
 
-__all__ = [
-    "Models",
-    "dataset_files",
-    "find_scans",
-    "load_models",
-    "read_scan",
-    "refusal_outputs",
-    "series_of",
-]
+__all__ = ["Models", "dataset_files", "find_scans", "load_models", "read_scan", "refusal_outputs"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,14 +148,8 @@ def read_scan(
         places = learn_places(anatomy, brain, volume.sides_known)
         point = _point(models.card, settings.operating_point)
         lesions = measure_all(candidates, point, scores, volume, places, models.card.localised)
-    reading = _reading(
-        volume,
-        lesions,
-        findings,
-        _provenance(clock, settings, models.card, volume),
-        settings,
-        CountModel(*models.card.count),
-    )
+    provenance = _provenance(clock, settings, models.card, volume)
+    reading = _reading(volume, lesions, findings, provenance, settings, CountModel(*models.card.count))
     with clock.stage("report"):
         reading = replace(reading, series=_choices(scan))
         on_volume = nearest_on_volume(brain, anatomy.affine_ras, volume)

@@ -132,17 +132,14 @@ def train(
     hard_steps = (100 if tuned else 900) if hard_steps is None else hard_steps
     learning_rate = (3e-4 if tuned else 2e-3) if learning_rate is None else learning_rate
     first = 0 if start_from or tuned else 1  # a network that was never trained must not become a model
-    _check(
-        (
-            ("bad-count", "--scans", scans, 0 if tuned else 2), ("bad-count", "--batch", batch, 1),
-            ("bad-count", "--anatomy-scans", anatomy_scans, 2),
-            ("bad-steps", "--steps", steps, first), ("bad-steps", "--hard-steps", hard_steps, 0),
-            ("bad-steps", "--anatomy-steps", anatomy_steps, first),
-            ("bad-steps", "--second-steps", second_steps, first),
-            ("bad-count", "--choosing-scans", choosing_scans, 0 if tuned else 1),
-        ),
-        learning_rate,
-    )  # fmt: skip
+    _check((
+        ("bad-count", "--scans", scans, 0 if tuned else 2), ("bad-count", "--batch", batch, 1),
+        ("bad-steps", "--steps", steps, first), ("bad-steps", "--hard-steps", hard_steps, 0),
+        ("bad-steps", "--anatomy-steps", anatomy_steps, first),
+        ("bad-count", "--anatomy-scans", anatomy_scans, 2),
+        ("bad-steps", "--second-steps", second_steps, first),
+        ("bad-count", "--choosing-scans", choosing_scans, 0 if tuned else 1),
+    ), learning_rate)  # fmt: skip
     require_train("train")
     from petechia.store.place import check_root
     from petechia.train.systems.run import begun_from, switched, train_system
@@ -152,11 +149,11 @@ def train(
     name, start_from = begun_from(system, finetune) if finetune else (system, start_from)
     check_root(out, [given for given in (anatomy, start_from, data) if given])
     settings = TrainSettings(
-        out=out, anatomy=anatomy, start_from=start_from, steps=steps, hard_steps=hard_steps,
-        anatomy_steps=anatomy_steps, anatomy_scans=anatomy_scans, second_steps=second_steps,
-        learning_rate=learning_rate, scans=scans, batch=batch, seed=seed, data=data, device=device,
-        bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
-        world=chosen_world(world, off, "petechia train"), choosing_scans=choosing_scans,
+        out=out, anatomy=anatomy, start_from=start_from, data=data, steps=steps, hard_steps=hard_steps,
+        anatomy_steps=anatomy_steps, anatomy_scans=anatomy_scans, second_steps=second_steps, batch=batch,
+        learning_rate=learning_rate, scans=scans, seed=seed, device=device, bfloat16=bfloat16,
+        contrasts=CONTRASTS[contrast], choosing_scans=choosing_scans,
+        world=chosen_world(world, off, "petechia train"),
     )  # fmt: skip
     say(f"model in {plain(str(train_system(name, settings, switched(without, channels, folds), complain)))}")
     say(DISCLAIMER)

@@ -40,6 +40,7 @@ from petechia.train.anatomy_data import (
     save_anatomy,
     whole_head,
 )
+from petechia.train.checkpoint import contiguous, resume, save_checkpoint
 from petechia.train.data import HARD_PATCHES, Example, PatchOptions
 from petechia.train.finish import Choosing, Trained, finish_model
 from petechia.train.mine import cmb_scorer, false_alarms, proposals
@@ -369,44 +370,7 @@ def average_into(averaged: nn.Module, network: nn.Module, keep: float) -> None:
             mean.copy_(now)
 
 
-def save_checkpoint(
-    path: Path, step: int, network: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
-    """Everything a later start needs, as tensors only."""
-    tensors = {"step": torch.tensor(step)}
-    tensors |= {f"network.{name}": value for name, value in network.state_dict().items()}
-    tensors |= {f"averaged.{name}": value for name, value in averaged.state_dict().items()}
-    for index, slot in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in slot.items()}
-    write_file(path, safetensors.torch.save(contiguous(tensors)))
-
-
 def _channels_last(network: nn.Module) -> nn.Module:
     """Its weights laid out so that a step on a CPU takes two thirds of the time."""
     laid_out: nn.Module = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return laid_out
-
-
-def contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same numbers in the order that files have."""
-    return {name: value.contiguous() for name, value in tensors.items()}
-
-
-def resume(
-    path: Path, network: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer, report: Report
-) -> int:
-    """Take up a checkpoint where there is one; returns the step to go on from."""
-    if not path.exists():
-        return 0
-    tensors = safetensors.torch.load_file(path)
-    for prefix, model in (("network.", network), ("averaged.", averaged)):
-        model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    state = optimiser.state_dict()
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, slot = name.split(".", 2)
-            state["state"].setdefault(int(index), {})[slot] = value
-    optimiser.load_state_dict(state)
-    step = int(tensors["step"])
-    report(f"going on from step {step}")
-    return step
