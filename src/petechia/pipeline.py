@@ -21,11 +21,12 @@ from petechia.lesions.count import CountModel, count_interval_90
 from petechia.lesions.find import Calibration, Candidate, OperatingPoint, find_candidates, weigh
 from petechia.lesions.measure import measure_all
 from petechia.lesions.place import learn_places
-from petechia.network.card import Card, NetworkFacts, load_card, read_weights
-from petechia.network.runtime import Network, classify, compile_network, score
+from petechia.network.card import DEFAULT, SYSTEMS, Card, NetworkFacts, load_card, read_weights
+from petechia.network.runtime import Network, classify, compile_network, finite, score
 from petechia.prepared import prepare
-from petechia.prepared.lookup import nearest_on_volume
-from petechia.prepared.patches import cubes_with_susceptibility
+from petechia.prepared import systems as for_systems
+from petechia.prepared.lookup import nearest_on_grid, nearest_on_volume
+from petechia.prepared.patches import cubes, cubes_with_susceptibility
 from petechia.prepared.susceptibility import (
     LocalSusceptibility,
     iron_positive,
@@ -40,6 +41,7 @@ from petechia.scan.dicom.read import read_dicom, read_echoes, source_headers
 from petechia.scan.echoes import bring_together
 from petechia.scan.nifti import read_other_echoes, read_series
 from petechia.store.files import write_file
+from petechia.systems import deepmir, hassanzadeh, kim, rodeja
 from petechia.types import (
     DetectSettings,
     Finding,
@@ -63,6 +65,9 @@ from petechia.types import (
 from petechia.volume.build import build
 from petechia.volume.checks import check_brain, check_content, require
 
+_LISTED = {  # the mimic that gets a row of its own
+    system: LesionClass.IRON if system == "deepmir" else LesionClass.CALCIFICATION for system in SYSTEMS
+}
 SURE_VEIN = 0.5  # probability from which a voxel tells the sign of iron
 
 __all__ = ["Models", "dataset_files", "find_scans", "load_models", "read_scan", "refusal_outputs"]
@@ -115,13 +120,15 @@ def read_scan(
     """Read one scan. Raises Refusal where it cannot be analysed, EnvironmentFailure where nothing can."""
     clock = _Clock()
     with clock.stage("read"):
-        series = _series(scan, settings)
+        wanted = tuple(each for each in scan.channels if each.name in models.card.inputs)
+        scan = replace(scan, channels=wanted)
+        series = series_of(scan, settings)
         if settings.ignore_phase:
             series = replace(series, phase=None)
         volume = build(series, settings)
         del series  # its voxels are the volume's now
         _require_trained(volume, models.card)
-        findings = volume.findings + check_content(volume)
+        findings = volume.findings + check_content(volume) + _told_of_channels(volume, models.card)
         require(findings, scan.path)
     with clock.stage("anatomy"):
         anatomy = score(models.anatomy, prepare.for_anatomy(volume))
@@ -129,28 +136,20 @@ def read_scan(
         require(findings, scan.path)
         brain = prepare.brain_mask(anatomy)
     with clock.stage("prepare"):
-        prepared = prepare.for_detector(volume, anatomy)
+        prepared = _prepared(volume, anatomy, brain, models.card.system)
     with clock.stage("detect"):
-        scores = score(models.detector, prepared)
+        scores = _scores(prepared, anatomy, brain, models)
     with clock.stage("look again"):
-        candidates = find_candidates(scores)
-        chi, told = _susceptibility(volume, brain, anatomy, scores) if models.second_look else (None, ())
+        candidates = find_candidates(scores, _LISTED[models.card.system])
+        second, told = _looked_again(candidates, prepared, (volume, brain, anatomy, scores), models)
         findings += told
-        second = _second_look(candidates, prepared, chi, models.second_look)
         candidates = weigh(candidates, second, _calibration(models.card, volume.protocol.contrast))
     with clock.stage("measure"):
         places = learn_places(anatomy, brain, volume.sides_known)
-        lesions = measure_all(
-            candidates, _point(models.card, settings.operating_point), scores, volume, places
-        )
-    reading = _reading(
-        volume,
-        lesions,
-        findings,
-        _provenance(clock, settings, models.card, volume),
-        settings,
-        CountModel(*models.card.count),
-    )
+        point = _point(models.card, settings.operating_point)
+        lesions = measure_all(candidates, point, scores, volume, places, models.card.localised)
+    provenance = _provenance(clock, settings, models.card, volume)
+    reading = _reading(volume, lesions, findings, provenance, settings, CountModel(*models.card.count))
     with clock.stage("report"):
         reading = replace(reading, series=_choices(scan))
         on_volume = nearest_on_volume(brain, anatomy.affine_ras, volume)
@@ -160,7 +159,7 @@ def read_scan(
     return reading, files
 
 
-def _series(scan: ScanFile, settings: DetectSettings) -> Series:
+def series_of(scan: ScanFile, settings: DetectSettings) -> Series:
     """The scan as stored; several echoes of a gradient echo are brought together."""
     if scan.dicom is None:
         series = read_series(scan, settings)
@@ -201,6 +200,64 @@ def _dicom_files(
     if scan.dicom is None:
         return ()
     return dicom_outputs(reading, volume, source_headers(scan.dicom), frames=scan.dicom.frames, brain=brain)
+
+
+def _prepared(volume: Volume, anatomy: ScoreMap, brain: NDArray[np.bool_], system: str) -> Prepared:
+    """The scan as a model's system wants it."""
+    match system:
+        case "rodeja-unet3d":
+            return for_systems.for_rodeja(volume, brain, anatomy.affine_ras)
+        case "kim-rpn":
+            return for_systems.for_kim(volume, brain, anatomy.affine_ras)
+        case "deepmir":
+            return for_systems.for_deepmir(volume, brain, anatomy.affine_ras)
+        case _:
+            return prepare.for_detector(volume, anatomy)
+
+
+def _scores(prepared: Prepared, anatomy: ScoreMap, brain: NDArray[np.bool_], models: Models) -> ScoreMap:
+    """What a model's detector makes of the prepared scan, by its own system."""
+    if models.card.system == DEFAULT:
+        return score(models.detector, prepared)
+    shape = prepared.image.shape[1:]
+    inside = nearest_on_grid(brain, anatomy.affine_ras, shape, prepared.affine_ras)
+    run = finite(models.detector)
+    match models.card.system:
+        case "rodeja-unet3d":
+            return rodeja.scores(prepared, inside, run)
+        case "kim-rpn":
+            return kim.scores(prepared, inside, run)
+        case "deepmir":
+            return deepmir.scores(prepared, inside, run, models.detector.classes)
+        case _:
+            return hassanzadeh.scores(prepared, inside, run)
+
+
+def _looked_again(
+    candidates: list[Candidate],
+    prepared: Prepared,
+    seen: tuple[Volume, NDArray[np.bool_], ScoreMap, ScoreMap],
+    models: Models,
+) -> tuple[FloatArray, tuple[Finding, ...]]:
+    """Microbleed by the second look (n,) and what is noted. seen: volume, brain, anatomy, scores."""
+    if models.second_look is None:
+        return _second_look(candidates, prepared, None, None), ()
+    if models.card.system == DEFAULT:
+        chi, told = _susceptibility(*seen)
+        return _second_look(candidates, prepared, chi, models.second_look), told
+    places = np.array([candidate.at for candidate in candidates], np.intp).reshape(-1, 3)
+    answer = classify(models.second_look, cubes(prepared.image[0], places))
+    return answer[:, models.second_look.classes.index("cmb")], ()
+
+
+def _told_of_channels(volume: Volume, card: Card) -> tuple[Finding, ...]:
+    """What a model reads beside the scan and was not given."""
+    given = {channel.name for channel in volume.channels} | ({"phase"} if volume.phase else set())
+    missing = [name for name in card.inputs if name not in given]
+    if not missing:
+        return ()
+    text = f"found no {' and no '.join(missing)}; need what {card.name} learned with. Read without it."
+    return (Finding("channel-missing", Outcome.WARN, text),)
 
 
 def _susceptibility(
@@ -322,6 +379,7 @@ def _provenance(
         cpu_seconds=round(time.process_time() - clock.cpu_start, 2),
         phase_sha256=volume.phase.sha256 if volume and volume.phase else "",
         echoes=volume.echoes if volume else (),
+        channels_sha256=tuple((each.name, each.sha256) for each in volume.channels) if volume else (),
     )
 
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 DISCLAIMER = "Research software. Not a medical device. Not for diagnosis or treatment decisions."
 
+CHANNELS = ("qsm", "t2w")  # susceptibility in ppm, T2-weighted spin echo
+
 FloatArray = NDArray[np.floating[Any]]
 AnyArray = NDArray[Any]
 
@@ -155,6 +157,14 @@ class DicomSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelFile:
+    """Another image of the same head that some models read beside the scan."""
+
+    name: str  # of CHANNELS
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class ScanFile:
     """One scan to read, and where its outputs go."""
 
@@ -165,6 +175,7 @@ class ScanFile:
     phase: Path | None = None  # the phase image of the same acquisition, if there is one
     echoes: tuple[tuple[Path, Path | None], ...] = ()  # its other echoes by rising time, each with its phase
     dicom: DicomSeries | None = None  # None: a NIfTI file
+    channels: tuple[ChannelFile, ...] = ()  # at most one of each name
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +233,7 @@ class Series:
     stored_range: tuple[float, float] | None = None  # stored numbers its header allows (BitsStored)
     value_unit: str = ""  # RescaleType as written: "mrad", "US", "normalized"; "" where not given
     echoes: tuple[Echo, ...] = ()  # of which it is made, by rising time; () where it is one alone
+    channels: tuple[tuple[str, Series], ...] = ()  # of CHANNELS, as stored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -231,6 +243,16 @@ class Phase:
     voxels: FloatArray  # (i, j, k) float32, rad, wrapped or filtered
     affine_ras: FloatArray  # (4, 4) voxel centre -> RAS+ mm
     unit: str  # as it was stored, in words
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Channel:
+    """Another image of the same head, on its own grid."""
+
+    name: str  # of CHANNELS
+    voxels: FloatArray  # (i, j, k) float32, finite; ppm for qsm, any unit for t2w
+    affine_ras: FloatArray  # (4, 4) voxel centre -> RAS+ mm
     sha256: str
 
 
@@ -249,6 +271,7 @@ class Volume:
     findings: tuple[Finding, ...] = ()
     phase: Phase | None = None
     echoes: tuple[Echo, ...] = ()  # as in Series
+    channels: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -303,6 +326,7 @@ class Provenance:
     cpu_seconds: float
     phase_sha256: str = ""  # of the phase image that was read beside the scan; "" for none
     echoes: tuple[Echo, ...] = ()  # that were brought together, by rising time; () where one was read
+    channels_sha256: tuple[tuple[str, str], ...] = ()  # each channel that was read: name, hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,8 +151,8 @@ def test_examples_use_commands_and_flags_that_exist(example: str) -> None:
 
 
 @pytest.mark.parametrize(("command", "some"), [
-    ("detect", "--operating-point"), ("train", "--start-from"), ("benchmark", "--models"),
-    ("convert", "--subject-pattern"), ("points-to-masks", "--threshold"),
+    ("detect", "--operating-point"), ("train", "--start-from"), ("active-learning", "--curve-on"),
+    ("benchmark", "--models"), ("convert", "--subject-pattern"), ("points-to-masks", "--threshold"),
 ])  # fmt: skip
 def test_every_flag_is_in_the_reference(command: str, some: str) -> None:
     flags = set(re.findall(r"(?<![\w-])--[a-z-]+", help_of(command))) - {"--help"}
@@ -165,8 +165,11 @@ def test_every_flag_is_in_the_reference(command: str, some: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["detect", "evaluate", "simulate", "train", "benchmark", "models", "convert", "points-to-masks"],
-)
+    [
+        "detect", "evaluate", "simulate", "train", "active-learning", "benchmark", "models", "convert",
+        "points-to-masks",
+    ],
+)  # fmt: skip
 def test_every_command_is_in_the_reference(command: str) -> None:
     assert f"`petechia {command}" in REFERENCE
     assert "Not a medical device" in help_of(command)

@@ -143,11 +143,16 @@ def _one(
 
 
 def _digests(scan: ScanFile) -> tuple[str, tuple[str, ...]]:
-    """SHA-256 of the scan, of its phase and other echoes, as they lie on disk; DICOM's first holds all."""
+    """SHA-256 of the scan, then of its phase, other echoes and channels as they lie on disk, in this order.
+
+    DICOM's first holds all of the series. A channel's stands with its name: it must not pass for a phase.
+    """
     if scan.dicom is not None:
         return dicom_sha256(scan.dicom), ()
     beside = [scan.phase, *(path for pair in scan.echoes for path in pair)]
-    return resume.scan_sha256(scan.path), tuple(resume.scan_sha256(path) for path in beside if path)
+    hashes = [resume.scan_sha256(path) for path in beside if path]
+    hashes += [f"{each.name}={resume.scan_sha256(each.path)}" for each in scan.channels]
+    return resume.scan_sha256(scan.path), tuple(hashes)
 
 
 def _settled(

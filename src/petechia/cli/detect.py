@@ -66,6 +66,11 @@ class Which:
     phase
         The phase image of the one scan given: it helps to tell calcium from iron. Radians or a
         scanner's own units, of any vendor. In a BIDS dataset the part-phase image is found by itself.
+    chimap
+        The susceptibility map (QSM, ppm or ppb) of the one scan given, to a model that reads one beside
+        an SWI (deepmir). On any grid that overlaps. In a BIDS dataset it is found by itself.
+    t2w
+        The T2-weighted image of the one scan given, likewise.
     series
         Which series of a DICOM study: its label in reading.json, number, or UID. Else the rules choose.
     timeout
@@ -77,6 +82,8 @@ class Which:
     participant_label: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = ()
     shard: str = "1/1"
     phase: Path | None = None
+    chimap: Path | None = None
+    t2w: Path | None = None
     series: str | None = None
     timeout: float = SCAN_TIMEOUT_S
     force: Annotated[bool, Parameter(negative=())] = False
@@ -136,6 +143,8 @@ def detect(
 
       petechia detect swi.nii.gz --phase phase.nii.gz -o readings
 
+      petechia detect swi.nii.gz --chimap qsm.nii.gz --t2w t2.nii.gz --model deepmir -o readings
+
       petechia detect /data/bids -o readings --shard 3/8
 
     Research software. Not a medical device.
@@ -167,6 +176,7 @@ def detect(
     scans, refusals = _found(inputs, which.participant_label, which.series, how.qsm)
     if which.phase is not None:
         scans = (_with_phase(scans, which.phase),)
+    scans = _with_channels(scans, (("qsm", "--chimap", which.chimap), ("t2w", "--t2w", which.t2w)))
     for refusal in refusals:
         complain(refusal.line)
     if any(scan.bids for scan in scans):
@@ -206,6 +216,30 @@ def _with_phase(scans: tuple[ScanFile, ...], phase: Path) -> ScanFile:
             "no-input", phase, found="no such file", need="a phase image", remedy="Check the path."
         )
     return replace(scans[0], phase=phase)
+
+
+def _with_channels(
+    scans: tuple[ScanFile, ...], given: tuple[tuple[str, str, Path | None], ...]
+) -> tuple[ScanFile, ...]:
+    """The one scan and what lies beside it. Raises UsageError `channel-of-which`, `no-input`."""
+    from petechia.types import ChannelFile
+
+    for name, option, path in given:
+        if path is None:
+            continue
+        if len(scans) != 1 or scans[0].dicom is not None:
+            found = f"{option} with {len(scans)} scans" if len(scans) != 1 else f"{option} with a DICOM study"
+            raise UsageError(
+                "channel-of-which", _WHERE, found=found, need="one NIfTI scan",
+                remedy="Give one scan, or a BIDS dataset that holds the image.",
+            )  # fmt: skip
+        if not path.is_file():
+            raise UsageError(
+                "no-input", path, found="no such file", need="an image", remedy="Check the path."
+            )
+        kept = tuple(each for each in scans[0].channels if each.name != name)
+        scans = (replace(scans[0], channels=(*kept, ChannelFile(name, path))),)
+    return scans
 
 
 def _export(root: Path | None, key: Path | None, keep_face: bool) -> ExportSettings | None:

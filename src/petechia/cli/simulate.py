@@ -27,7 +27,8 @@ def simulate(
     world: Literal["clinical", "wide"] = "clinical",
     off: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
     parts: Annotated[
-        tuple[Literal["mag", "phase", "qsm", "none"], ...], Parameter(consume_multiple=True, negative=())
+        tuple[Literal["mag", "phase", "qsm", "t2w", "none"], ...],
+        Parameter(consume_multiple=True, negative=()),
     ] = ("mag", "phase", "qsm"),
     device: str = "cpu",
 ) -> int:
@@ -76,7 +77,8 @@ def simulate(
     off
         Factors of the world to leave out, such as ghosts or atrophy_mm; docs/world.md lists them.
     parts
-        Written beside each image: its phase; of an SWI also magnitude and QSM. none: the image alone.
+        Written beside each image: its phase; of an SWI also magnitude and QSM. t2w: a T2-weighted
+        spin echo of each head as well. none: the image alone.
     device
         cpu, or a torch device such as cuda.
     """

@@ -12,25 +12,39 @@ from petechia.cli.factors import CONTRASTS, chosen_world
 from petechia.cli.terminal import complain, plain, say
 from petechia.errors import EXIT_OK, UsageError
 
+System = Literal["default", "rodeja-unet3d", "kim-rpn", "deepmir", "hassanzadeh-cnn-yolo"]
+Part = Literal["ffm", "hspl", "localisation", "mimics", "iron"]
+Channel = Literal["swi", "qsm", "t2w"]
+WORDS = Parameter(consume_multiple=True, negative=())
+
 
 def train(
+    system: System = "default",
+    /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     anatomy: Path | None = None,
     start_from: Path | None = None,
-    scans: int = 120,
-    steps: int = 1300,
-    hard_steps: int = 900,
+    finetune: str | None = None,
+    data: Path | None = None,
+    scans: int | None = None,
+    steps: int | None = None,
+    hard_steps: int | None = None,
     anatomy_steps: int = 2400,
     anatomy_scans: int = 240,
     second_steps: int = 900,
-    learning_rate: float = 2e-3,
+    batch: int = 10,
+    learning_rate: float | None = None,
     contrast: Literal["swi", "gre", "qsm", "both", "all"] = "both",
     world: Literal["clinical", "wide"] = "clinical",
-    off: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    off: Annotated[tuple[str, ...], WORDS] = (),
     seed: int = 0,
     device: str = "cpu",
     bfloat16: Annotated[bool, Parameter(negative=())] = False,
+    without: Annotated[tuple[Part, ...], WORDS] = (),
+    channels: Annotated[tuple[Channel, ...], WORDS] = ("swi", "qsm", "t2w"),
+    folds: int = 0,
+    choosing_scans: int = 48,
 ) -> int:
     """Train a model on simulated scans.
 
@@ -39,6 +53,14 @@ def train(
     Examples:
 
       petechia train -o model
+
+      petechia train --finetune default --data labelled -o mine
+
+      petechia train kim-rpn -o kim --anatomy label_maps --scans 240
+
+      petechia train kim-rpn -o kim_rpn_alone --without ffm hspl localisation
+
+      petechia train deepmir -o deepmir --channels swi qsm --folds 5
 
       petechia train -o mine --start-from model/model --learning-rate 0.001
 
@@ -51,26 +73,36 @@ def train(
 
     Parameters
     ----------
+    system
+        What to train: our own model, or one of four published systems.
     out
         Folder for the model; made if missing.
     anatomy
         Folder of label maps (FreeSurfer codes); without it, heads are drawn by our own procedure.
     start_from
         Folder of a model (the one with card.json) to go on from; without it, from nothing.
+    finetune
+        A shipped model, or a model's folder, to go on from with the labels of --data.
+    data
+        A BIDS dataset with lesion tables or masks in derivatives/truth, as petechia simulate writes it.
     scans
-        How many scans to simulate for training; each head is acquired once in every contrast.
+        How many scans to simulate for training, 120 without --data, none with it; each head is acquired
+        once in every contrast.
     steps
-        Training steps of the detector.
+        Training steps of the detector: 1300, with --finetune 300.
     hard_steps
-        Further steps of the detector, around its own false alarms.
+        Further steps of the detector, around its own false alarms: 900, with --finetune 100. Not for
+        kim-rpn, deepmir.
     anatomy_steps
-        Training steps of the brain and region network.
+        Training steps of the brain and region network; the published systems use the default's.
     anatomy_scans
         How many scans to simulate for it, at its 2.5 mm.
     second_steps
-        Training steps of the second look at candidates.
+        Training steps of the second look at candidates, or of the CNN of hassanzadeh-cnn-yolo.
+    batch
+        Patches, crops or slices a step.
     learning_rate
-        The highest rate of the first phase.
+        The highest rate of the first phase: 0.002, with --finetune 0.0003.
     contrast
         Which scans each training head gives: both is SWI and T2*-GRE, all is QSM as well.
     world
@@ -83,36 +115,60 @@ def train(
         cpu, or a torch device such as cuda.
     bfloat16
         Multiply in 16 bits: 1.6 times faster where the processor can (AVX512-BF16, AMX, most GPUs).
+    without
+        Parts of a published system to leave out: ffm, hspl, localisation of kim-rpn; the mimics of
+        hassanzadeh-cnn-yolo; the iron class of deepmir.
+    channels
+        What deepmir learns from: swi, and any of qsm and t2w.
+    folds
+        deepmir: first cross-validate over so many groups of heads, and write the scores of each.
+    choosing_scans
+        Simulated scans on which calibration and operating points are chosen; 0 with --finetune keeps those
+        of the model begun from.
     """
-    first = 0 if start_from else 1  # a network that was never trained must not become a model
-    _check(
-        (
-            ("bad-count", "--scans", scans, 2),
-            ("bad-count", "--anatomy-scans", anatomy_scans, 2), ("bad-steps", "--steps", steps, first),
-            ("bad-steps", "--anatomy-steps", anatomy_steps, first),
-            ("bad-steps", "--hard-steps", hard_steps, 0),
-            ("bad-steps", "--second-steps", second_steps, first),
-        ),
-        learning_rate,
-    )  # fmt: skip
+    tuned = _together(finetune, data, start_from)
+    scans = (0 if tuned else 120) if scans is None else scans
+    steps = (300 if tuned else 1300) if steps is None else steps
+    hard_steps = (100 if tuned else 900) if hard_steps is None else hard_steps
+    learning_rate = (3e-4 if tuned else 2e-3) if learning_rate is None else learning_rate
+    first = 0 if start_from or tuned else 1  # a network that was never trained must not become a model
+    _check((
+        ("bad-count", "--scans", scans, 0 if tuned else 2), ("bad-count", "--batch", batch, 1),
+        ("bad-steps", "--steps", steps, first), ("bad-steps", "--hard-steps", hard_steps, 0),
+        ("bad-steps", "--anatomy-steps", anatomy_steps, first),
+        ("bad-count", "--anatomy-scans", anatomy_scans, 2),
+        ("bad-steps", "--second-steps", second_steps, first),
+        ("bad-count", "--choosing-scans", choosing_scans, 0 if tuned else 1),
+    ), learning_rate)  # fmt: skip
     require_train("train")
     from petechia.store.place import check_root
+    from petechia.train.systems.run import begun_from, switched, train_system
     from petechia.train.train import TrainSettings
-    from petechia.train.train import train as run
     from petechia.types import DISCLAIMER
 
-    check_root(out, [given for given in (anatomy, start_from) if given])
+    name, start_from = begun_from(system, finetune) if finetune else (system, start_from)
+    check_root(out, [given for given in (anatomy, start_from, data) if given])
     settings = TrainSettings(
-        out=out, anatomy=anatomy, start_from=start_from, steps=steps, hard_steps=hard_steps,
-        anatomy_steps=anatomy_steps, anatomy_scans=anatomy_scans, second_steps=second_steps,
-        learning_rate=learning_rate, scans=scans,
-        seed=seed, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
+        out=out, anatomy=anatomy, start_from=start_from, data=data, steps=steps, hard_steps=hard_steps,
+        anatomy_steps=anatomy_steps, anatomy_scans=anatomy_scans, second_steps=second_steps, batch=batch,
+        learning_rate=learning_rate, scans=scans, seed=seed, device=device, bfloat16=bfloat16,
+        contrasts=CONTRASTS[contrast], choosing_scans=choosing_scans,
         world=chosen_world(world, off, "petechia train"),
     )  # fmt: skip
-    model = run(settings, complain)
-    say(f"model in {plain(str(model))}")
+    say(f"model in {plain(str(train_system(name, settings, switched(without, channels, folds), complain)))}")
     say(DISCLAIMER)
     return EXIT_OK
+
+
+def _together(finetune: str | None, data: Path | None, start_from: Path | None) -> bool:
+    """Whether a model is tuned; UsageError `finetune-needs` for --finetune or --data without the other."""
+    if (finetune is None) == (data is None) and not (finetune and start_from):
+        return finetune is not None
+    found = "--finetune with --start-from" if finetune and start_from else "one of --finetune and --data"
+    raise UsageError(
+        "finetune-needs", "petechia train", found=found, need="--finetune MODEL --data BIDS",
+        remedy="Example: petechia train --finetune default --data labelled -o mine.",
+    )  # fmt: skip
 
 
 def _check(least: tuple[tuple[str, str, int, int], ...], learning_rate: float) -> None:

@@ -15,7 +15,7 @@ SPLIT_DISTANCE_MM = 2.5  # two peaks of one island further apart than this are l
 SAME_LESION_MM = 5.0  # centres closer than this are one lesion, the rule by which figures are counted
 HALO_MM = 3.0  # so is a centre this close to a stronger candidate's outline: blooming breaks into pieces
 CLIP = 3e-4  # of a score before its logit: 16 bits know no more near one
-MIMIC_PEAK = 0.5  # a calcification is listed where the network is at least this sure
+MIMIC_PEAK = 0.5  # a discrete mimic is listed where the network is at least this sure
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)  # 26-connected: a diagonal touch is one lesion
 
 
@@ -48,16 +48,20 @@ class Candidate:
     probability: float = 0.0  # calibrated, that it is a microbleed
 
 
-def find_candidates(scores: ScoreMap) -> list[Candidate]:
-    """Every candidate, by falling peak. scores: probability (class, i, j, k) with class `cmb`."""
+def find_candidates(scores: ScoreMap, listed: LesionClass = LesionClass.CALCIFICATION) -> list[Candidate]:
+    """Every candidate, by falling peak. scores: probability (class, i, j, k) with class `cmb`.
+
+    listed: the mimic, where the network knows it, that gets a row of its own without any microbleed score.
+    """
     cmb = scores.probability[scores.classes.index("cmb")]
     found = [_candidate(scores, voxels) for voxels in _basins(cmb, CANDIDATE_FLOOR, scores.spacing_mm)]
     taken = np.zeros(cmb.shape, bool)
     for candidate in found:
         taken[tuple(candidate.voxels.T)] = True
     near = ndimage.binary_dilation(taken, _NEIGHBOURS) if found else taken
-    calcification = scores.probability[scores.classes.index("calcification")]
-    for voxels in _basins(calcification, MIMIC_PEAK, scores.spacing_mm):
+    known = listed.value in scores.classes
+    mimic = scores.probability[scores.classes.index(listed.value)] if known else np.zeros(cmb.shape)
+    for voxels in _basins(mimic, MIMIC_PEAK, scores.spacing_mm):
         if not near[tuple(voxels.T)].any():
             found.append(_candidate(scores, voxels))
     return _without_doubles(sorted(found, key=lambda candidate: -candidate.peak), scores.spacing_mm)
@@ -131,6 +135,8 @@ def _candidate(scores: ScoreMap, voxels: NDArray[np.int32]) -> Candidate:
     mass = {name: float(here[index].sum()) for index, name in enumerate(scores.classes) if name != "cmb"}
     leader = max(mass, key=lambda name: mass[name])
     mimics = {name: value for name, value in mass.items() if name != "background"}
+    if not mimics:
+        return Candidate(voxels, at, peak, None)
     strongest = max(mimics, key=lambda name: mimics[name])
     rival = None if leader == "background" and mimics[strongest] < 0.5 * mass["background"] else strongest
     return Candidate(voxels, at, peak, LesionClass(rival) if rival else None)

@@ -17,9 +17,17 @@ HALF = 0.5  # a voxel belongs where it has lost half of the deepest loss
 
 
 def measure_all(
-    candidates: list[Candidate], point: OperatingPoint, scores: ScoreMap, volume: Volume, places: Places
+    candidates: list[Candidate],
+    point: OperatingPoint,
+    scores: ScoreMap,
+    volume: Volume,
+    places: Places,
+    localised: bool = True,
 ) -> tuple[Lesion, ...]:
-    """Every candidate that has a class, by falling probability; microbleeds first, ids from 1."""
+    """Every candidate that has a class, by falling probability; microbleeds first, ids from 1.
+
+    localised: those in bone, sinus or scalp, where no microbleed can be, are taken out.
+    """
     ranked = [(classify(candidate, point), candidate) for candidate in candidates]
     listed = [(kind, candidate) for kind, candidate in ranked if kind is not None]
     order = {LesionClass.CMB: 0, LesionClass.POSSIBLE: 1}
@@ -31,7 +39,7 @@ def measure_all(
         if voxels is None:
             continue  # wholly inside a lesion already listed: the same dot seen twice
         centre = centre_ras_mm(voxels, volume)
-        if not is_possible(places.anatomy, centre, 1.0):
+        if localised and not is_possible(places.anatomy, centre, 1.0):
             continue  # in bone, sinus, scalp or ventricle
         taken.update(map(tuple, voxels.tolist()))
         lesions.append(_lesion(len(lesions) + 1, kind, candidate, voxels, volume, places))

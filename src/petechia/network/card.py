@@ -11,6 +11,8 @@ from typing import Any
 from petechia.errors import EnvironmentFailure
 
 CARD_VERSION = 2
+DEFAULT = "default"
+SYSTEMS = (DEFAULT, "rodeja-unet3d", "kim-rpn", "deepmir", "hassanzadeh-cnn-yolo")
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
@@ -40,6 +42,10 @@ class Card:
     shifts: tuple[tuple[str, float], ...]  # contrast, and what the intercept changes by on it
     points: tuple[tuple[str, float, float], ...]  # name, definite from, possible from
     count: tuple[float, float]  # spread of the logits within one scan, share of microbleeds missed
+    system: str = DEFAULT  # of SYSTEMS: whose way from the scan to the scores
+    inputs: tuple[str, ...] = ()  # what it reads beside the scan: phase, qsm, t2w
+    localised: bool = True  # findings in places where no microbleed can be are taken out
+    anatomy_folder: Path | None = None  # of the anatomy network where it is another model's; None: its own
 
     @property
     def weights_sha256(self) -> str:
@@ -73,11 +79,15 @@ def load_card(name: str) -> Card:
         if content["card_version"] != CARD_VERSION:
             raise _damaged(path, f"card version {content['card_version']}", f"version {CARD_VERSION}")
         networks = content["networks"]
+        system = content.get("system", DEFAULT)
+        if system not in SYSTEMS:
+            raise _damaged(path, f"a system {str(system)[:40]!r}", f"one of {', '.join(SYSTEMS)}")
+        shared = None if "anatomy" in networks or name == DEFAULT else load_card(DEFAULT)
         return Card(
             name=content["name"],
             version=content["version"],
             folder=path.parent,
-            anatomy=_facts(networks["anatomy"]),
+            anatomy=shared.anatomy if shared else _facts(networks["anatomy"]),
             detector=_facts(networks["detector"]),
             second_look=_facts(networks["second_look"]) if "second_look" in networks else None,
             contrasts=tuple(content["contrasts"]),
@@ -94,6 +104,10 @@ def load_card(name: str) -> Card:
                 for key, value in content["operating_points"].items()
             ),
             count=(float(content["count"]["logit_spread"]), float(content["count"]["missed_share"])),
+            system=system,
+            inputs=tuple(content.get("channels", ())),
+            localised=bool(content.get("localised", True)),
+            anatomy_folder=shared.folder if shared else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"an unreadable card ({error})", "the card as shipped") from error
@@ -101,7 +115,8 @@ def load_card(name: str) -> Card:
 
 def read_weights(card: Card, facts: NetworkFacts) -> bytes:
     """A network's ONNX bytes, their hash checked before anything looks inside."""
-    path = card.folder / facts.file
+    borrowed = card.anatomy_folder if facts is card.anatomy else None
+    path = (borrowed or card.folder) / facts.file
     try:
         content = path.read_bytes()
     except OSError as error:

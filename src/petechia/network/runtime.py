@@ -72,6 +72,21 @@ def classify(network: Network, cubes: FloatArray) -> FloatArray:
     return probability
 
 
+def finite(network: Network) -> Run:
+    """The network as it runs, with EnvironmentFailure `network-output` where it answers with no numbers."""
+
+    def run(image: FloatArray) -> FloatArray:
+        answer = network.run(image)
+        if not np.isfinite(answer).all():
+            raise EnvironmentFailure(
+                "network-output", network.runtime, found="values that are not numbers", need="numbers",
+                remedy="Reinstall petechia and its runtime; if it stays, report it with `pip freeze`.",
+            )  # fmt: skip
+        return answer
+
+    return run
+
+
 def _check(probability: FloatArray, network: Network) -> None:
     total = probability.sum(0, dtype=np.float32)
     if probability.shape[0] != len(network.classes):

@@ -52,7 +52,12 @@ def for_detector_in(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: 
     return _finish(image, brain_scaling(image, inside), grid)
 
 
-def detector_grid(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: FloatArray) -> Grid:
+def detector_grid(
+    volume: Volume,
+    brain: NDArray[np.bool_],
+    brain_affine_ras: FloatArray,
+    spacing_mm: float = DETECTOR_SPACING_MM,
+) -> Grid:
     """The detector's grid: the brain's bounding box and BOX_MARGIN_MM, inside the scan."""
     low, high = grids.bounding_box(brain)
     _turned, affine = geometry.to_canonical(volume.voxels, volume.affine_ras)
@@ -63,7 +68,7 @@ def detector_grid(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: Fl
         volume,
         np.floor(corners.min(0) - margin),
         np.ceil(corners.max(0) + margin),
-        DETECTOR_SPACING_MM,
+        spacing_mm,
         MULTIPLE,
     )
 

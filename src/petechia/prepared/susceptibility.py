@@ -36,7 +36,7 @@ class LocalSusceptibility:
 
     def on_grid(self, shape: tuple[int, ...], affine_ras: FloatArray) -> FloatArray:
         """Values on another grid (i, j, k), linear; zero beyond the map."""
-        return _looked_up(self.voxels, np.linalg.inv(self.affine_ras) @ affine_ras, shape, 1)
+        return looked_up(self.voxels, np.linalg.inv(self.affine_ras) @ affine_ras, shape, 1)
 
     def at(self, centres_ras_mm: FloatArray) -> FloatArray:
         """Values (n,) at positions (n, 3), linear; zero beyond the map."""
@@ -45,10 +45,38 @@ class LocalSusceptibility:
         return values
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalPhase:
+    """Angle between the phase and its smoothed copy, rad, in the vendor's sign."""
+
+    voxels: FloatArray  # (i, j, k) float32, zero outside the brain
+    affine_ras: FloatArray  # (4, 4) voxel centre -> RAS+ mm
+    inside: NDArray[np.bool_]  # (i, j, k) brain with signal
+
+    def on_grid(self, shape: tuple[int, ...], affine_ras: FloatArray) -> FloatArray:
+        """Values on another grid (i, j, k), linear; zero beyond the brain."""
+        return looked_up(self.voxels, np.linalg.inv(self.affine_ras) @ affine_ras, shape, 1)
+
+
 def local_susceptibility(
     volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: FloatArray
 ) -> LocalSusceptibility | None:
     """The map of a scan with phase, its sign still the vendor's; None where it has no phase of the brain.
+
+    brain (a, b, c): any grid, found by its affine.
+    """
+    local = local_phase(volume, brain, brain_affine_ras)
+    if local is None:
+        return None
+    chi, inside = _inverted(local.voxels, local.affine_ras), local.inside
+    chi -= float(np.median(chi[inside]))
+    chi /= 1.4826 * float(np.median(np.abs(chi[inside]))) + 1e-9
+    np.clip(chi, -CLIP, CLIP, out=chi)
+    return LocalSusceptibility(chi * inside, local.affine_ras)
+
+
+def local_phase(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: FloatArray) -> LocalPhase | None:
+    """The phase of a scan without wraps, coils, air and bone; None where it has no phase of the brain.
 
     brain (a, b, c): any grid, found by its affine.
     """
@@ -63,17 +91,12 @@ def local_susceptibility(
     )
     turning = _averaged(np.exp(1j * volume.phase.voxels[box]).astype(np.complex64), factors)
     affine = _coarse_affine(volume.phase.affine_ras, low, factors)
-    inside = _looked_up(brain, np.linalg.inv(brain_affine_ras) @ affine, turning.shape, 0) > 0.5
-    image = _looked_up(volume.voxels, np.linalg.inv(volume.affine_ras) @ affine, turning.shape, 1)
+    inside = looked_up(brain, np.linalg.inv(brain_affine_ras) @ affine, turning.shape, 0) > 0.5
+    image = looked_up(volume.voxels, np.linalg.inv(volume.affine_ras) @ affine, turning.shape, 1)
     inside &= image > 0.1 * float(np.median(image[inside])) if inside.any() else False
     if int(inside.sum()) < LEAST_VOXELS:
         return None
-    local = _local_phase(turning * image, affine) * inside
-    chi = _inverted(local, affine)
-    chi -= float(np.median(chi[inside]))
-    chi /= 1.4826 * float(np.median(np.abs(chi[inside]))) + 1e-9
-    np.clip(chi, -CLIP, CLIP, out=chi)
-    return LocalSusceptibility(chi * inside, affine)
+    return LocalPhase(_local_phase(turning * image, affine) * inside, affine, inside)
 
 
 def sign_of_iron(chi: LocalSusceptibility, veins_ras_mm: FloatArray) -> int:
@@ -118,7 +141,7 @@ def _coarse_affine(affine: FloatArray, low: FloatArray, factors: tuple[int, ...]
     return coarse
 
 
-def _looked_up(
+def looked_up(
     values: FloatArray | NDArray[np.bool_], to_index: FloatArray, shape: tuple[int, ...], order: int
 ) -> FloatArray:
     """Values of one grid at the voxels of another, zero beyond; float32."""

@@ -62,6 +62,8 @@ def reading_bytes(reading: Reading, names: Names) -> bytes:
         },
         "files": _files(reading, names),
     }
+    if reading.provenance.channels_sha256:
+        document["channels_sha256"] = dict(reading.provenance.channels_sha256)
     text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
 

@@ -13,6 +13,8 @@ and session:
   echoes    of one acquisition, where sidecars tell all their times: the one nearest to 20-25 ms names the
             reading, and the others come along (scan.echoes); else the last is read alone
   phase     part-phase of the same entities comes along with the image that is read
+  channels  *_Chimap and *_T2w of the same subject and session come along, for models that read them; of
+            several, the one that shares most entities, then the first by name
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ from petechia.errors import EnvironmentFailure, UsageError
 from petechia.scan.dicom.files import looks_dicom
 from petechia.scan.echoes import nearest_to_best
 from petechia.scan.sidecar import echo_time_s, stem
-from petechia.types import ScanFile
+from petechia.types import ChannelFile, ScanFile
 
 _SUFFIXES = ("T2starw", "swi", "GRE", "MEGRE")
 _MAP_SUFFIX = "Chimap"
+_CHANNEL_SUFFIXES = (("qsm", _MAP_SUFFIX), ("t2w", "T2w"))
 _FOLDERS = ("anat", "swi")
 _OTHER_PARTS = ("phase", "real", "imag")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -217,7 +220,8 @@ def _choose(images: list[Path], root: Path, maps: bool) -> list[ScanFile]:
         suffixes = {_entities(other)[1] for other, same in zip(chosen, names, strict=True) if same == name}
         scan = _bids_scan(path, _with_mod(path) if len(suffixes) > 1 else name, root)
         beside = tuple((other, _phase_of(other, images)) for other in others)
-        scans.append(replace(scan, phase=_phase_of(path, images), echoes=beside))
+        scan = replace(scan, phase=_phase_of(path, images), echoes=beside)
+        scans.append(replace(scan, channels=_channels_of(path, images)))
     return scans
 
 
@@ -231,6 +235,18 @@ def _phase_of(path: Path, images: list[Path]) -> Path | None:
         if entities.pop("part", None) == "phase" and entities == wanted and other in _SUFFIXES:
             found.append((other != suffix, image))
     return min(found)[1] if found else None
+
+
+def _channels_of(path: Path, images: list[Path]) -> tuple[ChannelFile, ...]:
+    """The susceptibility map and the T2w of the same subject and session, other than the scan itself."""
+    mine = set(_entities(path)[0].items())
+    found = []
+    for name, suffix in _CHANNEL_SUFFIXES:
+        others = [each for each in images if each != path and _entities(each)[1] == suffix]
+        if others:
+            shared = [len(mine & set(_entities(each)[0].items())) for each in others]
+            found.append(ChannelFile(name, others[shared.index(max(shared))]))
+    return tuple(found)
 
 
 def _is_candidate(path: Path, suffixes: tuple[str, ...]) -> bool:

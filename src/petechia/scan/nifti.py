@@ -21,15 +21,16 @@ _UNIT_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # NIFTI_UNITS_METER, _MM, _MICRON
 
 
 def read_series(scan: ScanFile, settings: DetectSettings) -> Series:
-    """Read, verify and unpack one scan, and its phase. Uses settings.volume_index and ignore_phase.
+    """Read, verify and unpack one scan, its phase and its channels. Uses settings.volume_index, ignore_phase.
 
     Raises Refusal: the codes of scan.open.read_bytes, many-volumes, and phase-image and minip where the
-    sidecar says so. A phase that cannot be read is a warning.
+    sidecar says so. A phase that cannot be read is a warning; a channel that cannot is a refusal.
     """
     protocol, image_type, notes = sidecar.read_protocol(scan.path)
     _refuse_by_sidecar(image_type, scan.path)
     series = _read_file(scan.path, scan.name, settings.volume_index)
-    series = replace(series, protocol=protocol, findings=series.findings + notes)
+    beside = tuple((each.name, _read_file(each.path, scan.name, None)) for each in scan.channels)
+    series = replace(series, protocol=protocol, findings=series.findings + notes, channels=beside)
     if scan.phase is None or settings.ignore_phase:
         return series
     try:
@@ -49,7 +50,7 @@ def read_other_echoes(
     """
     for image, phase in scan.echoes:
         try:
-            one = replace(scan, path=image, phase=phase if phases else None, echoes=())
+            one = replace(scan, path=image, phase=phase if phases else None, echoes=(), channels=())
             yield read_series(one, settings), ()
         except Refusal as refusal:
             text = f"found another echo that cannot be read ({refusal.code}); need all. It was left out."

@@ -23,6 +23,7 @@ from petechia.simulate.protocol import ScanProtocol
 from petechia.types import FloatArray
 
 GAMMA_HZ_PER_T = 42.577478518e6  # proton, CODATA 2018
+T1_LEFT = 0.3  # exponent on a gradient echo's T1 and proton weighting that a long repetition time leaves
 R2STAR_FIELD_SHARE = 0.6  # of R2* at 3 T grows with B0; the rest is R2 (Peters 2007, 1.5 - 7 T)
 
 
@@ -54,12 +55,16 @@ def acquire(head: HeadModel, plan: ScanPlan, seed: int) -> Echoes:
     rng = np.random.default_rng([seed, 2])
     generator = torch.Generator(device=device).manual_seed(int(rng.integers(2**62)))
     turn = rotation_matrix((protocol.tilt_deg[0], protocol.tilt_deg[1], 0.0))
-    total, macro = _field(head, turn.T @ np.array([0.0, 0.0, 1.0]))
+    refocused = protocol.contrast == "t2w"
+    total, macro = _no_field(head) if refocused else _field(head, turn.T @ np.array([0.0, 0.0, 1.0]))
     axes = _axes(head, protocol)
     coil = _coil(head.grid.shape, protocol, generator, device)
     images = []
     for echo_time in protocol.echo_times_s:
-        fine = gradient_echo(head.maps, total, echo_time, protocol.field_strength_t)
+        if refocused:
+            fine = spin_echo(head.maps, echo_time)
+        else:
+            fine = gradient_echo(head.maps, total, echo_time, protocol.field_strength_t)
         sampled = _sample(fine.mul_(coil), axes, protocol, head.grid.spacing_mm[2])
         sampled = corrupt(sampled, plan.artefacts, protocol.readout, _acquired_spacing(head, axes, protocol))
         sigma = _white_level(sampled) / protocol.snr
@@ -87,6 +92,22 @@ def gradient_echo(
         slope[tuple(inner)] = (phase.narrow(axis, 2, n - 2) - phase.narrow(axis, 0, n - 2)) * 0.5
         amplitude *= torch.sinc(slope.div_(2.0 * np.pi)).abs_()
     return torch.polar(amplitude, phase)
+
+
+def spin_echo(maps: Maps, echo_time_s: float) -> torch.Tensor:
+    """Complex spin-echo signal on the fine grid (i, j, k): proton density and R2, no field.
+
+    R2 is the share of R2* that does not grow with B0. After a long repetition time little T1 weighting is
+    left (T1_LEFT), so CSF is bright; refocusing undoes what the field does, so nothing blooms.
+    """
+    rate = maps.r2star_per_s * (1.0 - R2STAR_FIELD_SHARE)
+    amplitude = maps.signal.clamp_min(0.0) ** T1_LEFT * torch.exp(-echo_time_s * rate)
+    return torch.polar(amplitude, torch.zeros_like(amplitude))
+
+
+def _no_field(head: HeadModel) -> tuple[torch.Tensor, torch.Tensor]:
+    zero = torch.zeros_like(head.maps.chi_ppm)
+    return zero, zero
 
 
 def _field(head: HeadModel, b0_direction: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,6 +21,7 @@ from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.head import HeadModel, build_head
 from petechia.simulate.phantom import procedural_head
 from petechia.simulate.scan import SimulatedScan, simulate_scan
+from petechia.simulate.spin_echo import SpinEcho, t2_weighted
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.files import write_file
 from petechia.types import DISCLAIMER, AnyArray, FloatArray, Region, Side
@@ -34,6 +35,7 @@ TRUTH_COLUMNS = (
 
 
 PARTS = ("mag", "phase", "qsm")  # magnitude and QSM of an SWI; phase of any image but QSM
+ALL_PARTS = (*PARTS, "t2w")  # and a T2-weighted image of each subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class DatasetOptions:
     microbleeds: int | None = None  # fixed count; None: drawn from the priors
     world: World = field(default_factory=World)
     device: str = "cpu"
-    parts: tuple[str, ...] = PARTS  # of PARTS, written beside the image
+    parts: tuple[str, ...] = PARTS  # of ALL_PARTS, written beside the image
 
 
 def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> None:
@@ -86,6 +88,8 @@ def write_subject(
         with_qsm = "qsm" in options.parts and contrast == "swi"
         scan = simulate_scan(model, draw_plan(contrast, rng, options.world), seed, with_qsm)
         _write_scan(out, subject, scan, options)
+    if "t2w" in options.parts:
+        _write_spin_echo(out, subject, t2_weighted(model, seed))
 
 
 def contrast_in_turn(index: int, heads: int, contrasts: int) -> int:
@@ -180,6 +184,18 @@ def _write_scan(out: Path, subject: str, scan: SimulatedScan, options: DatasetOp
         write_file(folder / f"{stem}_part-phase_T2starw.json", _json(facts | {"Units": "rad"}))
     truth = out / "derivatives" / "truth" / subject / "anat"
     write_file(truth / f"{stem}_lesions.tsv", truth_table(scan).encode())
+
+
+def _write_spin_echo(out: Path, subject: str, scan: SpinEcho) -> None:
+    protocol = scan.plan.protocol
+    facts = {
+        "MagneticFieldStrength": protocol.field_strength_t, "EchoTime": protocol.echo_times_s[0],
+        "SliceThickness": protocol.voxel_mm[2], "Manufacturer": "petechia simulate",
+        "MRAcquisitionType": protocol.readout.upper(), "Simulated": True, "SimulatedScan": asdict(scan.plan),
+    }  # fmt: skip
+    stem = out / subject / "anat" / f"{subject}_T2w"
+    write_file(stem.with_suffix(".nii.gz"), _nifti(_compact(_twelve_bits(scan.image)), scan.affine_ras))
+    write_file(stem.with_suffix(".json"), _json(facts))
 
 
 def truth_table(scan: SimulatedScan) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 class ScanProtocol:
     """One acquisition. Voxel sizes are those acquired; `interpolation` is the zero-filling shown on top."""
 
-    contrast: str  # "swi", "gre" or "qsm"
+    contrast: str  # "swi", "gre" or "qsm"; "t2w": a spin echo
     readout: str  # "3d": slices by k-space; "2d": slices by a profile
     field_strength_t: float = 3.0
     echo_times_s: tuple[float, ...] = (0.02,)  # several are combined, see simulate.weighting
@@ -54,6 +54,22 @@ def draw_protocol(contrast: str, rng: np.random.Generator) -> ScanProtocol:
         phase_sign=int(rng.choice([-1, 1])),
         shading=float(rng.uniform(0.0, 0.9)),
         coil_phase_rad=0.0 if contrast == "qsm" else 0.8,
+    )
+
+
+def draw_spin_echo(rng: np.random.Generator) -> ScanProtocol:
+    """A T2-weighted turbo spin echo of the same session: 2D, slices of 2 to 5 mm, echo time 80-110 ms."""
+    in_plane = float(rng.uniform(0.5, 1.0))
+    return ScanProtocol(
+        contrast="t2w",
+        readout="2d",
+        field_strength_t=3.0,
+        echo_times_s=(float(rng.uniform(0.08, 0.11)),),
+        voxel_mm=(in_plane, in_plane, float(rng.uniform(2.0, 5.0))),
+        tilt_deg=(float(rng.normal(-8, 8)), float(rng.normal(0, 3))),
+        snr=float(rng.uniform(20, 60)),
+        shading=float(rng.uniform(0.0, 0.9)),
+        coil_phase_rad=0.0,
     )
 
 

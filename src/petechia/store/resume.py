@@ -28,7 +28,7 @@ def key(scan_sha256: str, settings: DetectSettings, weights_sha256: str, version
 
 
 def with_others(scan: str, others: Sequence[str]) -> str:
-    """The hash that stands for a scan, its phase image and its other echoes; its own where there are none."""
+    """The hash that stands for a scan, its phase, other echoes and channels; its own where there are none."""
     words = [scan, *filter(None, others)]
     return hashlib.sha256(" ".join(words).encode()).hexdigest() if scan and len(words) > 1 else scan
 

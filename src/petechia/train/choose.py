@@ -91,6 +91,8 @@ def fit_calibration(scored: list[ScoredScan]) -> Fitted:
     One intercept per contrast: the same score is a bleed less often in the blurred dots of thick slices.
     """
     scores, hit = _pooled(scored)
+    if len(hit) == 0:
+        return Fitted(Calibration())  # nothing was proposed at all: there is nothing to fit
     contrast = np.concatenate([np.full(int((~np.isnan(scan.hit)).sum()), scan.contrast) for scan in scored])
     present = tuple(each for each in SHIFTED if (contrast == each).any())
     hits, falses = float(hit.sum()), float((1 - hit).sum())
@@ -114,8 +116,8 @@ def choose_points(scored: list[ScoredScan], fitted: Fitted) -> dict[str, Operati
     """The lowest thresholds within BALANCED_FP and SCREENING_FP, and from where candidates are listed."""
     _, hit = _pooled(scored)
     calibrated = np.concatenate([_calibrated(scan, fitted)[~np.isnan(scan.hit)] for scan in scored])
-    balanced = round(_lowest_within(BALANCED_FP * len(scored), calibrated, hit), 4)
-    screening = round(_lowest_within(SCREENING_FP * len(scored), calibrated, hit), 4)
+    balanced = round(lowest_within(BALANCED_FP * len(scored), calibrated, hit), 4)
+    screening = round(lowest_within(SCREENING_FP * len(scored), calibrated, hit), 4)
     return {
         "balanced": OperatingPoint(balanced, round(min(POSSIBLE, balanced / 2), 4)),
         "screening": OperatingPoint(screening, round(min(POSSIBLE, screening) / 2, 4)),
@@ -161,7 +163,7 @@ def _pooled(scored: list[ScoredScan]) -> tuple[FloatArray, FloatArray]:
     return scores[known], hit[known]
 
 
-def _lowest_within(allowed: float, calibrated: FloatArray, hit: FloatArray) -> float:
+def lowest_within(allowed: float, calibrated: FloatArray, hit: FloatArray) -> float:
     """The lowest candidate probability at which at most `allowed` candidates are false."""
     order = np.argsort(-calibrated)
     within = np.flatnonzero(np.cumsum(1 - hit[order]) <= allowed)

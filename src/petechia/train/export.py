@@ -26,7 +26,7 @@ SMALL_WEIGHT = 256  # numbers; below, 32 bits cost nothing
 _OPERATORS = "torch.onnx._internal.exporter._registration"
 
 
-class _Probabilities(nn.Module):
+class Probabilities(nn.Module):
     """The network with a softmax over its classes, as it is run."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -34,11 +34,12 @@ class _Probabilities(nn.Module):
         self.network = network
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """image (b, c, ...) -> probability (b, class, ...)."""
         return torch.softmax(self.network(image), 1)
 
 
 class _FoldedProbabilities(nn.Module):
-    """As `_Probabilities`, for a U-Net with a stem: 16 bits before unfolding, or a scan costs a gigabyte."""
+    """As `Probabilities`, for a U-Net with a stem: 16 bits before unfolding, or a scan costs a gigabyte."""
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
@@ -58,25 +59,32 @@ def to_onnx(network: UNet) -> bytes:
     float32; float16 from a network with a stem.
     """
     lengths = {axis: 16 * torch.export.Dim(f"n{axis}", min=1, max=256) for axis in (2, 3, 4)}
-    model = _Probabilities(network) if network.stem == 1 else _FoldedProbabilities(network)
-    return _exported(model, torch.zeros(1, 1, 48, 64, 80), lengths)
+    model = Probabilities(network) if network.stem == 1 else _FoldedProbabilities(network)
+    return exported(model, torch.zeros(1, 1, 48, 64, 80), lengths)
 
 
 def classifier_to_onnx(network: nn.Module, side: int) -> bytes:
     """ONNX bytes: cubes (n, CHANNELS, side, side, side) -> probability (n, classes), any n."""
-    return _exported(
-        _Probabilities(network),
+    return exported(
+        Probabilities(network),
         torch.zeros(4, CHANNELS, side, side, side),
         {0: torch.export.Dim("n", min=1, max=4096)},
     )
 
 
-def _exported(model: nn.Module, example: torch.Tensor, lengths: dict[int, Any]) -> bytes:
+def fixed_to_onnx(model: nn.Module, *shape: int) -> bytes:
+    """ONNX bytes of a model that is run on images of one shape only, as windows are."""
+    return exported(model, torch.zeros(shape), {})
+
+
+def exported(model: nn.Module, example: torch.Tensor, lengths: dict[int, Any]) -> bytes:
+    """ONNX bytes of a model as it is run. lengths: axes of the image that may vary, and how."""
     model.eval()
     with _without_known_noise():
         program = torch.onnx.export(
             model, (example,), dynamo=True, opset_version=18, input_names=["image"],
-            output_names=["probability"], dynamic_shapes={"image": lengths}, verbose=False,
+            output_names=["probability"], verbose=False,
+            dynamic_shapes={"image": lengths} if lengths else None,
         )  # fmt: skip
     if program is None:
         raise RuntimeError("the ONNX exporter returned nothing")

@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import safetensors.torch
 from torch import nn
 
 from petechia import __version__
@@ -19,15 +20,18 @@ from petechia.lesions.find import Calibration
 from petechia.network.card import CARD_VERSION
 from petechia.prepared import prepare
 from petechia.prepared.patches import PATCH_VOXELS
-from petechia.regions import PARCEL_CLASSES
+from petechia.regions import COARSE_CLASSES, PARCEL_CLASSES
 from petechia.simulate.dataset import DatasetOptions, write_dataset
 from petechia.simulate.scan import LABELS
 from petechia.simulate.world import CONTRASTS, World
 from petechia.store.files import write_file
 from petechia.train.choose import choose_count, choose_points, fit_calibration, score_dataset
 from petechia.train.export import classifier_to_onnx, from_safetensors, to_onnx, to_safetensors
-from petechia.train.model import build_anatomy, build_detector, build_second_look
+from petechia.train.model import build_anatomy, build_detector, build_second_look, knows_parcels
 from petechia.types import DISCLAIMER
+
+INHERITED = ("calibration", "operating_points", "count", "contrasts")  # of a card
+TUNED = "a user's labelled scans, on top of a model trained on simulated ones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Choosing:
     seed: int
     contrasts: tuple[str, ...] = ("swi", "gre")
     world: World = field(default_factory=World)
+    parts: tuple[str, ...] = ("phase",)  # written beside each scan, as simulate.dataset.PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,28 @@ class Trained:
 
     anatomy: Path
     detector: Path
-    second_look: Path
+    second_look: Path | None  # None: the model has none
 
 
 def finish_model(trained: Trained, out: Path, choosing: Choosing, facts: dict[str, str]) -> Path:
     """Export the networks, choose what is to be chosen, write `out`/model; returns it."""
     folder = out / "model"
-    card = _export(trained, folder)
-    write_file(folder / "card.json", _json(card | _uncalibrated()))
+    return calibrated(folder, export_default(trained, folder), choosing, facts)
+
+
+def calibrated(
+    folder: Path,
+    card: dict[str, object],
+    choosing: Choosing,
+    facts: dict[str, str],
+    data: str = "simulated scans only; no patient data",
+) -> Path:
+    """Choose on simulated scans what a card of exported networks still lacks, and write it; returns `folder`.
+
+    The scans lie beside the folder, in `choosing`, and are made where they are not there yet.
+    """
+    out = folder.parent
+    write_file(folder / "card.json", as_json(card | uncalibrated()))
     dataset = out / "choosing"
     if not (dataset / "participants.tsv").exists():
         write_dataset(dataset, _dataset_options(choosing), lambda _done, _total: None)
@@ -73,27 +92,48 @@ def finish_model(trained: Trained, out: Path, choosing: Choosing, facts: dict[st
             "heads": list(choosing.heads),
             "note": "simulated; used to choose, so they report nothing",
         },
-        "training": facts | {"data": "simulated scans only; no patient data"},
+        "training": facts | {"data": data},
     }  # fmt: skip
-    write_file(folder / "card.json", _json(card))
+    write_file(folder / "card.json", as_json(card))
     return folder
 
 
-def _export(trained: Trained, folder: Path) -> dict[str, object]:
+def tuned(
+    folder: Path, card: dict[str, object], choosing: Choosing, facts: dict[str, str], start_from: Path
+) -> Path:
+    """As `calibrated`, for a model that went on with a user's labels from the one in `start_from`.
+
+    With no scans to choose on, the thresholds of that model are kept, and the card says so.
+    """
+    if choosing.scans:
+        return calibrated(folder, card, choosing, facts, TUNED)
+    before = json.loads((start_from / "card.json").read_text(encoding="utf-8"))
+    card |= {name: before[name] for name in INHERITED} | {
+        "chosen_on": {"note": f"kept from {before['name']} {before['version']}, on which this model began"},
+        "training": facts | {"data": TUNED},
+    }
+    write_file(folder / "card.json", as_json(card))
+    return folder
+
+
+def export_default(trained: Trained, folder: Path) -> dict[str, object]:
     """All networks as ONNX and safetensors; returns the card's fixed part."""
-    anatomy = from_safetensors(build_anatomy(), trained.anatomy.read_bytes())
+    # Where a model is tuned its anatomy network comes along as it was, of parcels or of coarse regions.
+    given = trained.anatomy.read_bytes()
+    regions = PARCEL_CLASSES if knows_parcels(safetensors.torch.load(given)) else COARSE_CLASSES
+    anatomy = from_safetensors(build_anatomy(len(regions)), given)
     detector = from_safetensors(build_detector(), trained.detector.read_bytes())
-    second = from_safetensors(build_second_look(), trained.second_look.read_bytes())
-    coarse = {"classes": list(PARCEL_CLASSES), "spacing_mm": prepare.ANATOMY_SPACING_MM}
+    coarse = {"classes": list(regions), "spacing_mm": prepare.ANATOMY_SPACING_MM}
     fine = {"classes": list(LABELS), "spacing_mm": prepare.DETECTOR_SPACING_MM}
     multiple, cube = {"multiple": prepare.MULTIPLE}, {"multiple": PATCH_VOXELS}
     networks = {
-        "anatomy": _files(anatomy, to_onnx(anatomy), "anatomy", folder) | coarse | multiple,
-        "detector": _files(detector, to_onnx(detector), "detector", folder) | fine | multiple,
-        "second_look": _files(second, classifier_to_onnx(second, PATCH_VOXELS), "second_look", folder)
-        | fine
-        | cube,
+        "anatomy": write_network(anatomy, to_onnx(anatomy), "anatomy", folder) | coarse | multiple,
+        "detector": write_network(detector, to_onnx(detector), "detector", folder) | fine | multiple,
     }
+    if trained.second_look:
+        second = from_safetensors(build_second_look(), trained.second_look.read_bytes())
+        onnx = classifier_to_onnx(second, PATCH_VOXELS)
+        networks["second_look"] = write_network(second, onnx, "second_look", folder) | fine | cube
     return {
         "card_version": CARD_VERSION,
         "name": "default",
@@ -106,7 +146,7 @@ def _export(trained: Trained, folder: Path) -> dict[str, object]:
     }
 
 
-def _files(network: nn.Module, onnx: bytes, name: str, folder: Path) -> dict[str, object]:
+def write_network(network: nn.Module, onnx: bytes, name: str, folder: Path) -> dict[str, object]:
     """Write one network's two files; returns what the card says of them."""
     write_file(folder / f"{name}.safetensors", to_safetensors(network))  # 16 bits, as the ONNX
     write_file(folder / f"{name}.onnx", onnx)
@@ -117,7 +157,7 @@ def _files(network: nn.Module, onnx: bytes, name: str, folder: Path) -> dict[str
     }
 
 
-def _uncalibrated() -> dict[str, object]:
+def uncalibrated() -> dict[str, object]:
     """Every candidate listed under the network's own score: what calibration starts from."""
     every = {"definite": 0.0, "possible": 0.0}
     return {
@@ -132,9 +172,10 @@ def _dataset_options(choosing: Choosing) -> DatasetOptions:
     return DatasetOptions(
         n=choosing.scans, seed=choosing.seed + 777, anatomy=choosing.anatomy,
         heads=choosing.heads if choosing.anatomy else (), contrasts=choosing.contrasts,
-        alternate=True, parts=("phase",), lesion_free_fraction=0.25, world=choosing.world,
+        alternate=True, parts=choosing.parts, lesion_free_fraction=0.25, world=choosing.world,
     )  # fmt: skip
 
 
-def _json(content: dict[str, object]) -> bytes:
+def as_json(content: dict[str, object]) -> bytes:
+    """A card as it is written."""
     return (json.dumps(content, indent=2) + "\n").encode()

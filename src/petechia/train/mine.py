@@ -35,8 +35,7 @@ def cmb_scorer(network: UNet, device: torch.device) -> Callable[[Example], Float
 
     def score(example: Example) -> FloatArray:
         answer = compiled.run(example.image.astype(np.float32)[None, None])  # (1, class, i, j, k)
-        # The exported network answers in 16 bits, which scipy.ndimage does not take.
-        cmb: FloatArray = answer[0, LABELS.index("cmb")].astype(np.float32)
+        cmb: FloatArray = answer[0, LABELS.index("cmb")].astype(np.float32)  # SciPy filters no 16 bits
         return cmb
 
     return score

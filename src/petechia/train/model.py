@@ -104,6 +104,8 @@ def start_from(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     if len(network.state_dict()["head.bias"]) == len(PARCELS) and not knows_parcels(weights):
         weights = weights | _shared_out(weights)
     for name, low in (("head.weight", 0.0), ("head.bias", NEW_CLASS_LOGIT)):
+        if name not in weights:
+            continue  # a network of another build has no class to add
         wanted, given = network.state_dict()[name], weights[name]
         extra = given.new_full(
             (len(wanted) - len(given), *given.shape[1:]), low
@@ -157,6 +159,6 @@ def build_second_look() -> SecondLook:
     return SecondLook(inputs=CHANNELS, classes=7, widths=(16, 40, 80), leak=0.05)
 
 
-def build_anatomy() -> UNet:
-    """The brain's regions at 2.5 mm, whole head at once."""
-    return UNet(classes=len(PARCELS), widths=(16, 32, 64, 96), stem=1)
+def build_anatomy(classes: int = len(PARCELS)) -> UNet:
+    """The brain's regions at 2.5 mm, whole head at once. classes: PARCELS, or COARSE_CLASSES as of old."""
+    return UNet(classes=classes, widths=(16, 32, 64, 96), stem=1)

@@ -40,6 +40,7 @@ from petechia.train.anatomy_data import (
     save_anatomy,
     whole_head,
 )
+from petechia.train.checkpoint import contiguous, resume, save_checkpoint
 from petechia.train.data import HARD_PATCHES, Example, PatchOptions
 from petechia.train.finish import Choosing, Trained, finish_model
 from petechia.train.mine import cmb_scorer, false_alarms, proposals
@@ -55,7 +56,7 @@ DICE_CLASSES = (1, 2)  # the small ones: overlap counts them as much as the larg
 ANATOMY_SEED = 500_000  # from here on, within a run: no head of the detector's is seen again
 SAVE_EVERY_S = 120.0
 _BUILDERS = {"anatomy": build_anatomy, "detector": build_detector, "second_look": build_second_look}
-_PATHS = ("out", "anatomy", "start_from")  # of this machine: not for the card
+PATHS = ("out", "anatomy", "start_from", "data")  # of this machine: not for the card
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class TrainSettings:
     out: Path  # weights, checkpoints, the example cache and the finished model
     anatomy: Path | None = None  # folder of label maps; None: procedural heads
     start_from: Path | None = None  # a model folder whose weights to go on from; None: from nothing
+    data: Path | None = None  # a BIDS dataset with labels, to learn from beside the simulated scans
     steps: int = 1300  # of the detector's first phase
     hard_steps: int = 900  # of its second, around its own false alarms
     hard_rate: float = 7e-4
@@ -114,7 +116,7 @@ def train(settings: TrainSettings, report: Report) -> Path:
         settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed, settings.contrasts,
         settings.world,
     )  # fmt: skip
-    facts = {name: str(value) for name, value in asdict(settings).items() if name not in _PATHS}
+    facts = {name: str(value) for name, value in asdict(settings).items() if name not in PATHS}
     facts["examples"] = str(learned_from)
     if origin:
         facts["started_from"] = origin
@@ -196,7 +198,8 @@ def started_from(settings: TrainSettings) -> str:
             start_from(build(), weights)
         except (SafetensorError, RuntimeError) as error:
             raise _no_start(path, f"no weights of the {name} network") from error
-        if name == "anatomy" and settings.anatomy_steps == 0 and not knows_parcels(weights):
+        untouched = settings.data is not None  # a tuned model keeps the anatomy network it began with
+        if name == "anatomy" and settings.anatomy_steps == 0 and not (untouched or knows_parcels(weights)):
             raise UsageError(
                 "bad-steps", path, found="a network of coarse regions and --anatomy-steps 0",
                 need="steps in which it learns the finer ones", remedy="Give --anatomy-steps 1 or more.",
@@ -275,18 +278,28 @@ def run_phase(
 def ensure_examples(settings: TrainSettings, report: Report) -> list[Example]:
     """Simulate the training scans that the cache lacks, then load them all."""
     folder = settings.out / "examples"
+    device = torch.device(settings.device)
+
+    def simulate(head: HeadLabels, seed: int) -> None:
+        for example in data.make_examples(head, seed, settings.contrasts, settings.world, device):
+            data.save(example, folder)
+
+    fill_cache(folder, simulate, settings, report)
+    return [data.load(path) for path in sorted(folder.glob("*.npz"))]
+
+
+def fill_cache(
+    folder: Path, simulate: Callable[[HeadLabels, int], None], settings: TrainSettings, report: Report
+) -> None:
+    """Simulate what a folder lacks: one `<head>_<seed>_<contrast>.npz` a scan, heads in turn."""
     each = len(settings.contrasts)
     for number in range(-(-settings.scans // each)):
         seed = 1_000_000 * settings.seed + number
         name = settings.heads[number % len(settings.heads)] if settings.anatomy else "procedural"
         if all((folder / f"{name}_{seed}_{contrast}.npz").exists() for contrast in settings.contrasts):
             continue
-        head = training_head(name, seed, settings)
-        device = torch.device(settings.device)
-        for example in data.make_examples(head, seed, settings.contrasts, settings.world, device):
-            data.save(example, folder)
+        simulate(training_head(name, seed, settings), seed)
         report(f"simulated {each * (number + 1)}/{settings.scans} scans")
-    return [data.load(path) for path in sorted(folder.glob("*.npz"))]
 
 
 def ensure_anatomy_examples(settings: TrainSettings, report: Report) -> list[AnatomyExample]:
@@ -357,44 +370,7 @@ def average_into(averaged: nn.Module, network: nn.Module, keep: float) -> None:
             mean.copy_(now)
 
 
-def save_checkpoint(
-    path: Path, step: int, network: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
-    """Everything a later start needs, as tensors only."""
-    tensors = {"step": torch.tensor(step)}
-    tensors |= {f"network.{name}": value for name, value in network.state_dict().items()}
-    tensors |= {f"averaged.{name}": value for name, value in averaged.state_dict().items()}
-    for index, slot in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in slot.items()}
-    write_file(path, safetensors.torch.save(contiguous(tensors)))
-
-
 def _channels_last(network: nn.Module) -> nn.Module:
     """Its weights laid out so that a step on a CPU takes two thirds of the time."""
     laid_out: nn.Module = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return laid_out
-
-
-def contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same numbers in the order that files have."""
-    return {name: value.contiguous() for name, value in tensors.items()}
-
-
-def resume(
-    path: Path, network: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer, report: Report
-) -> int:
-    """Take up a checkpoint where there is one; returns the step to go on from."""
-    if not path.exists():
-        return 0
-    tensors = safetensors.torch.load_file(path)
-    for prefix, model in (("network.", network), ("averaged.", averaged)):
-        model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    state = optimiser.state_dict()
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, slot = name.split(".", 2)
-            state["state"].setdefault(int(index), {})[slot] = value
-    optimiser.load_state_dict(state)
-    step = int(tensors["step"])
-    report(f"going on from step {step}")
-    return step

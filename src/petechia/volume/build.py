@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from petechia import geometry
 from petechia.types import DetectSettings, Finding, Series, Volume
+from petechia.volume.channels import with_channels
 from petechia.volume.orient import place
 from petechia.volume.phase import with_phase
 from petechia.volume.scale import scale
@@ -18,7 +19,8 @@ def build(series: Series, settings: DetectSettings) -> Volume:
     Uses settings.assume_ras, settings.invert and settings.qsm. Geometry follows the table in volume.orient,
     numbers the rules of volume.scale; a susceptibility map is turned (volume.susceptibility).
     A phase image comes along in radians, or a warning says why not (volume.phase).
-    Raises Refusal: no-orientation, left-right-conflict, affine, voxel-size, sheared, scaling, nan, not-a-map.
+    Raises Refusal: no-orientation, left-right-conflict, affine, voxel-size, sheared, scaling, nan, not-a-map,
+    channel-elsewhere, channel-empty.
     """
     placement = place(series, settings.assume_ras)
     intensity = scale(series, geometry.spacing_mm(placement.affine_ras), settings.invert)
@@ -39,4 +41,4 @@ def build(series: Series, settings: DetectSettings) -> Volume:
         findings=series.findings + placement.findings + intensity.findings + turned,
         echoes=series.echoes,
     )
-    return with_phase(volume, series.phase)
+    return with_channels(with_phase(volume, series.phase), series.channels)

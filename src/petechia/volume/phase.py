@@ -81,17 +81,18 @@ def _known(low: float, high: float) -> tuple[float, str] | None:
 
 def _require_overlap(volume: Volume, phase: Phase, series: Series) -> None:
     """Raises Refusal phase-elsewhere."""
-    shared = np.minimum(
-        _corner(volume.voxels, volume.affine_ras, 1), _corner(phase.voxels, phase.affine_ras, 1)
-    )
-    shared -= np.maximum(
-        _corner(volume.voxels, volume.affine_ras, 0), _corner(phase.voxels, phase.affine_ras, 0)
-    )
-    if float(shared.min()) < OVERLAP_MM:
+    if shared_mm(volume, phase.voxels, phase.affine_ras) < OVERLAP_MM:
         raise Refusal(
             "phase-elsewhere", series.path, found="another place in the scanner",
             need=f"at least {OVERLAP_MM:g} mm in common with the scan", remedy="Give the phase of this scan.",
         )  # fmt: skip
+
+
+def shared_mm(volume: Volume, voxels: FloatArray, affine_ras: FloatArray) -> float:
+    """Millimetres that the boxes of a scan and of another image have in common, in the direction of least."""
+    shared = np.minimum(_corner(volume.voxels, volume.affine_ras, 1), _corner(voxels, affine_ras, 1))
+    shared -= np.maximum(_corner(volume.voxels, volume.affine_ras, 0), _corner(voxels, affine_ras, 0))
+    return float(shared.min())
 
 
 def _corner(voxels: FloatArray, affine_ras: FloatArray, end: int) -> FloatArray:

@@ -1,0 +1,71 @@
+"""Going on from shipped weights on a user's labels, with or without simulated scans beside them.
+
+The anatomy and, where the labels cannot teach it, the second look stay as they were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from petechia import geometry
+from petechia.errors import UsageError
+from petechia.prepared import grid as grids
+from petechia.prepared import prepare
+from petechia.simulate.scan import LABELS
+from petechia.train.data import OUTSIDE, Example, beyond
+from petechia.train.finish import Choosing, Trained, export_default, tuned
+from petechia.train.labelled import labelled_scans
+from petechia.train.systems.examples import Labelled, taught_labels
+from petechia.train.train import PATHS, Report, TrainSettings, ensure_examples, started_from, train_detector
+
+
+def finetune_default(settings: TrainSettings, report: Report) -> Path:
+    """The default's detector, further trained on `settings.data`; returns the new model's folder.
+
+    With `choosing_scans` 0 the thresholds of the model it began from are kept, and the card says so.
+    Raises UsageError `no-start-weights`, `no-labels`.
+    """
+    if settings.start_from is None or settings.data is None:
+        raise UsageError(
+            "no-start-weights", "petechia train", found="--data without --finetune", need="both",
+            remedy="Example: --finetune default --data labelled.",
+        )  # fmt: skip
+    origin = started_from(settings)
+    taught = [plain_example(each) for each in labelled_scans(settings.data)]
+    report(f"{len(taught)} labelled scans, {sum(_bleeds(each) for each in taught)} with bleeds")
+    simulated = ensure_examples(settings, report) if settings.scans else []
+    detector = train_detector(taught + simulated, settings, report)
+    second = settings.start_from / "second_look.safetensors"
+    trained = Trained(
+        settings.start_from / "anatomy.safetensors", detector, second if second.is_file() else None
+    )
+    facts = {name: str(value) for name, value in asdict(settings).items() if name not in PATHS}
+    facts |= {
+        "started_from": origin,
+        "labelled_scans": str(len(taught)),
+        "simulated_scans": str(len(simulated)),
+    }
+    choosing = Choosing(
+        settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed, settings.contrasts,
+        settings.world,
+    )  # fmt: skip
+    folder = settings.out / "model"
+    return tuned(folder, export_default(trained, folder), choosing, facts, settings.start_from)
+
+
+def plain_example(seen: Labelled) -> Example:
+    """A labelled scan on the detector's grid; the anatomy network and the phase are not taught by it."""
+    volume = seen.volume
+    brain, affine = geometry.to_canonical(seen.brain, volume.affine_ras)
+    labels = taught_labels(seen)
+    fine = prepare.detector_grid(volume, brain, affine)
+    image = prepare.for_detector_in(volume, brain, affine).image[0].astype(np.float16)
+    on_grid = beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE)
+    return Example(volume.name, image, on_grid)
+
+
+def _bleeds(example: Example) -> int:
+    return int((example.labels == LABELS.index("cmb")).any())

@@ -1,0 +1,115 @@
+"""deepmir's cross-validation over subjects, and the row of the published table that it gives.
+
+Rashid 2021, tables 1 and 2: sensitivity and precision as means over subjects with their standard errors, and
+the correlation of counts. A subject is a head: all its scans lie in the same fold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from petechia.evaluate.match import cost_by_distance, match
+from petechia.evaluate.values import MATCH_DISTANCE_MM
+from petechia.network.runtime import compile_network
+from petechia.simulate.scan import LABELS
+from petechia.store.files import write_file
+from petechia.train.systems import deepmir
+from petechia.train.systems.common import Switches
+from petechia.train.systems.examples import SystemExample
+from petechia.train.train import Report, TrainSettings
+from petechia.types import DISCLAIMER, FloatArray
+
+HEADER = ("scan", "fold", "class", "planted", "found", "hit")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One class of one held-out scan, counted in connected components at 1 mm."""
+
+    scan: str
+    fold: int
+    kind: str
+    planted: int
+    found: int
+    hit: int
+
+
+def subject(scan: str) -> str:
+    """The head that a scan's name `<head>_<seed>_<contrast>` begins with; each procedural head is its own."""
+    head, seed, _contrast = scan.rsplit("_", 2)
+    return f"{head}_{seed}" if head == "procedural" else head
+
+
+def split(names: list[str], folds: int, seed: int) -> list[int]:
+    """The fold of each scan: subjects shuffled and dealt out; no subject in two folds."""
+    subjects = sorted({subject(name) for name in names})
+    order = np.random.default_rng([seed, 24]).permutation(len(subjects))
+    fold_of = {subjects[index]: place % folds for place, index in enumerate(order)}
+    return [fold_of[subject(name)] for name in names]
+
+
+def cross_validate(
+    scans: list[SystemExample], settings: TrainSettings, switches: Switches, report: Report
+) -> tuple[Row, ...]:
+    """Train once a fold and score the scans held out; writes `folds.tsv` and reports the table's row."""
+    fold_of = split([scan.name for scan in scans], switches.folds, settings.seed)
+    classes = deepmir.MULTI if switches.multi_class else deepmir.SINGLE
+    rows: list[Row] = []
+    for fold in range(switches.folds):
+        held = [scan for scan, place in zip(scans, fold_of, strict=True) if place == fold]
+        taught = [scan for scan, place in zip(scans, fold_of, strict=True) if place != fold]
+        if not held or not taught:
+            continue
+        seeded = replace(settings, seed=settings.seed + fold)
+        weights = deepmir.learn(f"deepmir-fold{fold + 1}", taught, seeded, switches, report)
+        network = compile_network(deepmir.to_onnx(deepmir.load(weights, classes)), classes, 2)
+        for scan in held:
+            said = deepmir.probability(network.run, scan, switches).argmax(0)  # as published: no threshold
+            rows += [score(scan, said == n, fold + 1, name) for n, name in enumerate(classes[1:], start=1)]
+    lines = ["\t".join(HEADER)]
+    lines += [f"{r.scan}\t{r.fold}\t{r.kind}\t{r.planted}\t{r.found}\t{r.hit}" for r in rows]
+    write_file(settings.out / "folds.tsv", ("\n".join(lines) + "\n").encode())
+    for name in classes[1:]:
+        report(summary([row for row in rows if row.kind == name], name))
+    report(DISCLAIMER)
+    return tuple(rows)
+
+
+def score(scan: SystemExample, said: NDArray[np.bool_], fold: int, kind: str) -> Row:
+    """Match components said (i, j, k) to those planted, centres within the project's distance."""
+    planted = centres(scan.iso_labels == LABELS.index(kind))
+    found = centres(said)
+    pairs = match(
+        cost_by_distance(found, planted, MATCH_DISTANCE_MM), np.ones(len(found)), np.ones(len(planted), bool)
+    )
+    return Row(scan.name, fold, kind, len(planted), len(found), len(found) - int(pairs.false_positive.sum()))
+
+
+def centres(mask: NDArray[np.bool_]) -> FloatArray:
+    """Centres (n, 3) in mm of the 26-connected components of a mask at 1 mm."""
+    islands, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    found: FloatArray = np.array(ndimage.center_of_mass(mask, islands, range(1, count + 1))).reshape(-1, 3)
+    return found
+
+
+def summary(rows: list[Row], kind: str) -> str:
+    """Sensitivity over scans with any, precision over scans with any found, r of the counts; simulated."""
+    planted = np.array([row.planted for row in rows], float)
+    found = np.array([row.found for row in rows], float)
+    hit = np.array([row.hit for row in rows], float)
+    sensitivity = _mean_sem(hit[planted > 0] / planted[planted > 0])
+    precision = _mean_sem(hit[found > 0] / found[found > 0])
+    spread = len(rows) > 1 and planted.std() > 0 and found.std() > 0
+    r = f"{np.corrcoef(planted, found)[0, 1]:.2f}" if spread else "n/a"
+    return f"{kind}: simulated, {len(rows)} scans: sensitivity {sensitivity}, precision {precision}, r {r}"
+
+
+def _mean_sem(values: FloatArray) -> str:
+    if len(values) == 0:
+        return "n/a"
+    sem = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    return f"{float(values.mean()):.2f} +- {sem:.2f}"
