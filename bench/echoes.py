@@ -41,24 +41,28 @@ Found = dict[tuple[str, str], list[tuple[int, int, int]]]
 
 def one(echoes: FloatArray, times_s: list[float]) -> FloatArray:
     """(echo, i, j, k) -> (i, j, k): the echo nearest to 20-25 ms."""
-    return echoes[nearest_to_best(times_s)]
+    image: FloatArray = echoes[nearest_to_best(times_s)]
+    return image
 
 
 def mean(echoes: FloatArray, _times_s: list[float]) -> FloatArray:
     """The plain average."""
-    return echoes.mean(0)
+    image: FloatArray = echoes.mean(0)
+    return image
 
 
 def weighted(echoes: FloatArray, times_s: list[float]) -> FloatArray:
     """Weights TE x S with S the median of tissue, the same for all voxels."""
     tissue = echoes[0] > 0.3 * np.percentile(echoes[0], 99)
     weights = np.array([t * np.median(each[tissue]) for t, each in zip(times_s, echoes, strict=True)])
-    return np.tensordot((weights / weights.sum()).astype(np.float32), echoes, 1)
+    image: FloatArray = np.tensordot((weights / weights.sum()).astype(np.float32), echoes, 1)
+    return image
 
 
 def squares(echoes: FloatArray, _times_s: list[float]) -> FloatArray:
     """Root of the mean square."""
-    return np.sqrt((echoes**2).mean(0))
+    image: FloatArray = np.sqrt((echoes**2).mean(0))
+    return image
 
 
 WAYS: dict[str, Callable[[FloatArray, list[float]], FloatArray]] = {
