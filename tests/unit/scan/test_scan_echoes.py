@@ -63,7 +63,7 @@ def one(given: Path) -> ScanFile:
 
 def read(given: Path) -> Series:
     """As the path reads it."""
-    return pipeline._series(one(given), SETTINGS)
+    return pipeline.series_of(one(given), SETTINGS)
 
 
 def expected(times_ms: tuple[float, ...]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,5 +158,9 @@ def test_a_new_channel_is_a_new_reading(tmp_path: Path) -> None:
     scan = _scan(tmp_path)
     beside = replace(scan, channels=(ChannelFile("t2w", path),))
     assert run._digests(scan)[0] == run._digests(beside)[0]
-    assert run._digests(scan)[1] == ""
-    assert len(run._digests(beside)[1]) == 64
+    assert run._digests(scan)[1] == ()  # and so the key of a scan alone
+    told = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert run._digests(beside)[1] == (f"t2w={told}",)
+    several = replace(beside, phase=path, echoes=((path, None),))
+    assert run._digests(several)[1] == (told, told, f"t2w={told}")  # phase, echoes, channels
+    assert run._digests(replace(scan, phase=path))[1] != run._digests(beside)[1]
