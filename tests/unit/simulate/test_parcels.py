@@ -105,7 +105,7 @@ def _eroded(mask: np.ndarray, times: int) -> np.ndarray:
 def drawn() -> tuple[np.ndarray, np.ndarray]:
     labels = slab_head()
     low = np.array([75, 105, 62])
-    labels[tuple(slice(a - 4, a + 4) for a in (*low, 16, -20, 20))] = 43  # a ventricle
+    labels[tuple(slice(a - 4, a + 4) for a in low + np.array([16, -20, 20]))] = 43  # a ventricle
     labels[tuple(slice(a - 4, a + 4) for a in low - (16, 20, -20))] = 4
     return labels, parcel_map(labels)
 

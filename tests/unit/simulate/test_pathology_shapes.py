@@ -63,7 +63,7 @@ def test_a_row_has_the_ellipsoid_that_was_painted() -> None:
     assert row.radius_mm == pytest.approx(float(np.cbrt(axes.prod())), rel=0.02)
     longest = row.body.rotation[:, int(np.argmax(row.body.semi_axes_mm))]
     assert abs(longest @ turn[:, 2]) > 0.99
-    assert (row.side, row.region) == ("left", "lobar")
+    assert (row.side, row.region) == ("left", "deep")
     assert row_of("cavernoma", Body(box, share * 0), Material(1.0, 2.0, 0.5), head.grid, head.around) is None
 
 
