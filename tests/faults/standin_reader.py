@@ -143,7 +143,9 @@ def main() -> int:
     from petechia import batch
     from petechia.cli.main import main as petechia_main
 
-    def find_scans(given: Path, labels: tuple[str, ...], series: str | None) -> tuple[ScanFile, ...]:
+    def find_scans(
+        given: Path, labels: tuple[str, ...], series: str | None, maps: bool
+    ) -> tuple[ScanFile, ...]:
         paths = sorted(given.glob("*.nii.gz")) if given.is_dir() else [given]
         names = [path.name.removesuffix(".nii.gz") for path in paths]
         return tuple(ScanFile(p, n, Path(n), False) for p, n in zip(paths, names, strict=True))
