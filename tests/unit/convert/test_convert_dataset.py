@@ -143,7 +143,8 @@ def test_the_evaluation_and_detect_find_what_was_written(tmp_path: Path) -> None
 
 def test_the_truth_has_the_columns_of_the_simulator(tmp_path: Path) -> None:
     dataset = pytest.importorskip("petechia.simulate.dataset", reason="needs the training extra")
-    assert dataset.TRUTH_COLUMNS == TRUTH_COLUMNS
+    # The finer regions of a labelled scan are not known.
+    assert tuple(name for name in dataset.TRUTH_COLUMNS if name not in ("mars", "bombs")) == TRUTH_COLUMNS
 
 
 def test_nothing_that_names_a_person_is_carried_over(tmp_path: Path) -> None:
