@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from petechia.benchmark.plot import colour, froc_svg
@@ -17,6 +16,7 @@ from petechia.benchmark.tables import (
     strata_tsv,
 )
 from petechia.benchmark.values import COMPARED_AT, Benchmark
+from petechia.evaluate.pages import templates
 from petechia.evaluate.words import NO_LESIONS, NO_SCANS, SIMULATED, shown
 from petechia.types import DISCLAIMER, OutputFile
 
@@ -33,13 +33,7 @@ def render(benchmark: Benchmark) -> tuple[OutputFile, ...]:
 
 def html_bytes(benchmark: Benchmark) -> bytes:
     """The page: no script, no outside request, every name from disk escaped."""
-    pages = Environment(
-        loader=PackageLoader("petechia.benchmark", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = templates("petechia.benchmark")
     places = {each.sheet.name: place for place, each in enumerate(benchmark.results)}
     curves = [
         (places[each.sheet.name], str(escape(each.sheet.name)), evaluation)

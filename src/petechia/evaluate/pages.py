@@ -31,15 +31,20 @@ def render(evaluation: Evaluation) -> tuple[OutputFile, ...]:
     )
 
 
-def html_bytes(evaluation: Evaluation) -> bytes:
-    """The page: no script, no outside request, every name from disk escaped."""
-    pages = Environment(
-        loader=PackageLoader("petechia.evaluate", "templates"),
+def templates(package: str) -> Environment:
+    """The page templates of a package: names from disk are escaped, a missing value is an error."""
+    return Environment(
+        loader=PackageLoader(package, "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def html_bytes(evaluation: Evaluation) -> bytes:
+    """The page: no script, no outside request, every name from disk escaped."""
+    pages = templates("petechia.evaluate")
     rates = [each.fp_per_scan for each in evaluation.strata]
     most_fp = max([1.0, *(rate.high or rate.value or 0.0 for rate in rates)])
     text = pages.get_template("evaluation.html").render(

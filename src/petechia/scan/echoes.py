@@ -15,12 +15,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from petechia import limits
+from petechia.errors import Refusal
 from petechia.types import AnyArray, Echo, Finding, FloatArray, Outcome, Series
 
 BEST_ECHO_S = (0.020, 0.025)  # where veins and bleeds are dark at 3 T and tissue still gives signal
 TISSUE = 0.3  # of the 99th percentile: above noise, and above most of the skull
 
 Attempt = tuple[Series | None, tuple[Finding, ...]]  # an echo, or None and why it could not be read
+
+
+def unreadable(refusal: Refusal) -> Attempt:
+    """An echo that cannot be read: left out, with a warning that says why."""
+    text = f"found another echo that cannot be read ({refusal.code}); need all. It was left out."
+    return None, (Finding("echo-left-out", Outcome.WARN, text),)
 
 
 def nearest_to_best(times_s: Sequence[float]) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from petechia.errors import Refusal
 from petechia.scan import sidecar
+from petechia.scan.echoes import Attempt, unreadable
 from petechia.scan.header import RawHeader, parse_header
 from petechia.scan.open import read_bytes
 from petechia.types import AnyArray, DetectSettings, Finding, FloatArray, Outcome, ScanFile, Series
@@ -41,9 +42,7 @@ def read_series(scan: ScanFile, settings: DetectSettings) -> Series:
         return replace(series, findings=(*series.findings, unread))
 
 
-def read_other_echoes(
-    scan: ScanFile, settings: DetectSettings, phases: bool = True
-) -> Iterator[tuple[Series | None, tuple[Finding, ...]]]:
+def read_other_echoes(scan: ScanFile, settings: DetectSettings, phases: bool = True) -> Iterator[Attempt]:
     """The other echoes of the scan one by one, by rising echo time, each with its phase if there is one.
 
     phases: read them too. An echo that cannot be read is None, with a warning that says why.
@@ -53,8 +52,7 @@ def read_other_echoes(
             one = replace(scan, path=image, phase=phase if phases else None, echoes=(), channels=())
             yield read_series(one, settings), ()
         except Refusal as refusal:
-            text = f"found another echo that cannot be read ({refusal.code}); need all. It was left out."
-            yield None, (Finding("echo-left-out", Outcome.WARN, text),)
+            yield unreadable(refusal)
 
 
 def _read_file(path: Path, name: str, volume_index: int | None) -> Series:

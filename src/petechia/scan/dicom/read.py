@@ -17,6 +17,7 @@ from petechia.scan.dicom.header import Frame, Stored, read_dataset, read_frames
 from petechia.scan.dicom.kinds import Kind, judge
 from petechia.scan.dicom.order import Ordered, order
 from petechia.scan.dicom.pixels import read_images, stored_range
+from petechia.scan.echoes import Attempt, unreadable
 from petechia.types import AnyArray, DicomSeries, Finding, Outcome, Protocol, ScanFile, Series
 
 _CONTRASTS = {Kind.SWI: "swi", Kind.MAGNITUDE: "gre"}
@@ -42,7 +43,7 @@ def read_dicom(scan: ScanFile) -> Series:
     return _with(series, phase, notes)
 
 
-def read_echoes(scan: ScanFile, phases: bool = True) -> Iterator[tuple[Series | None, tuple[Finding, ...]]]:
+def read_echoes(scan: ScanFile, phases: bool = True) -> Iterator[Attempt]:
     """The other echoes of the scan one by one, by rising echo time, each with its phase if there is one.
 
     phases: read them too. An echo that cannot be read is None, with a warning that says why.
@@ -51,8 +52,7 @@ def read_echoes(scan: ScanFile, phases: bool = True) -> Iterator[tuple[Series | 
         try:
             series, ordered = _read(echo, scan)
         except Refusal as refusal:
-            text = f"found another echo that cannot be read ({refusal.code}); need all. It was left out."
-            yield None, (Finding("echo-left-out", Outcome.WARN, text),)
+            yield unreadable(refusal)
             continue
         phase = _phase_of(echo.phase, scan, ordered)[0] if phases and echo.phase else None
         yield _with(series, phase, ()), ()
