@@ -19,7 +19,6 @@ ISO_SPACING_MM = 1.0  # rodeja-unet3d (Rodeja Ferrer 2023); deepmir: ours
 LOW_SHARE, HIGH_SHARE = 0.0009, 0.9999  # of a slice's voxels, stretched to 0 and 1 (Rodeja Ferrer 2023)
 SLICE_VOXELS = 256  # deepmir's slices are padded to 256 x 256 before they are scored (Rashid 2021)
 DEEPMIR_CHANNELS = ("swi", "qsm", "t2w")
-QSM_OUTSIDE_PPM = 0.0
 
 
 def for_rodeja(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: FloatArray) -> Prepared:

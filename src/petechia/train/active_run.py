@@ -20,7 +20,6 @@ from petechia.train.systems.examples import iso_example
 from petechia.train.train import Report, TrainSettings
 from petechia.types import DISCLAIMER, DetectSettings, FloatArray, Lesion, ScanFile
 
-SYSTEM = "rodeja-unet3d"
 JUDGED_AT_FP = 2.0  # false positives per scan at which the curve's sensitivity is read
 QUEUE = ("place", "scan", "candidates", "uncertainty_bits", "expected_change")
 DRAFT = ("id", "x_mm", "y_mm", "z_mm", "probability", "kind", "diameter_mm")
