@@ -14,7 +14,8 @@ def contrast_to_noise(
     """(median of the ring - core) / (1.4826 x MAD of the ring), for a dark lesion; turn the sign for QSM.
 
     Core: the 20th percentile of voxels within max(radius, 0.75 x the largest voxel side) of the centre.
-    Ring: voxels 2 to 6 mm outside the radius. voxels (i, j, k), affine (4, 4), centre (3,) RAS+ mm.
+    Ring: voxels 2 to 6 mm outside the radius that are not exactly zero: zero is what lies beyond a mask, and
+    a ring of nothing would have no spread. voxels (i, j, k), affine (4, 4), centre (3,) RAS+ mm.
     Zero where the centre lies outside the image or the ring is empty.
     """
     sides = np.asarray(geometry.spacing_mm(affine_ras))
@@ -30,10 +31,8 @@ def contrast_to_noise(
     index = np.stack(np.meshgrid(*axes, indexing="ij"), -1)  # (a, b, c, 3)
     offset = (index - centre) @ affine_ras[:3, :3].T
     distance = np.linalg.norm(offset, axis=-1)
-    core, ring = (
-        block[distance <= core_mm],
-        block[(distance >= radius_mm + 2.0) & (distance <= radius_mm + 6.0)],
-    )
+    core = block[distance <= core_mm]
+    ring = block[(distance >= radius_mm + 2.0) & (distance <= radius_mm + 6.0) & (block != 0)]
     if core.size == 0 or ring.size == 0:
         return 0.0
     middle = float(np.median(ring))

@@ -220,6 +220,16 @@ def test_contrast_to_noise_follows_its_written_rule() -> None:
     assert contrast_to_noise(volume.voxels, volume.affine_ras, np.array([500.0, 0, 0]), 1.5) == 0.0
 
 
+def test_contrast_to_noise_is_told_from_tissue_alone_beside_a_mask() -> None:
+    """Most of the ring masked to zero: the figure stays that of the whole scan, and finite."""
+    volume = _scan(((16.0, 16.0, 16.0), 1.5))
+    centre = np.array([16.0, 16.0, 16.0])
+    whole = contrast_to_noise(volume.voxels, volume.affine_ras, centre, 1.5)
+    masked = volume.voxels.copy()
+    masked[:30] = 0.0  # to 1 mm from the centre, along i
+    assert contrast_to_noise(masked, volume.affine_ras, centre, 1.5) == pytest.approx(whole, rel=0.15)
+
+
 def test_the_logit_is_its_table_and_finite_at_the_ends() -> None:
     table = {0.5: 0.0, 0.75: 1.0986122886681098, 0.9: 2.1972245773362196, 0.2: -1.3862943611198906}
     assert logit(np.array(list(table))) == pytest.approx(np.array(list(table.values())), abs=1e-12)
