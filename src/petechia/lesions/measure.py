@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -9,11 +11,22 @@ from scipy import ndimage
 from petechia import geometry
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.find import Candidate, OperatingPoint, classify
+from petechia.lesions.join import is_one_dark_place
 from petechia.lesions.place import Places, is_possible
 from petechia.types import FloatArray, Lesion, LesionClass, ScoreMap, Volume
 
 REACH_MM = 1.0  # a lesion may spread this far beyond the network's outline
 HALF = 0.5  # a voxel belongs where it has lost half of the deepest loss
+BLEEDS = (LesionClass.CMB, LesionClass.POSSIBLE)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A candidate that has a class, and what it darkens."""
+
+    kind: LesionClass
+    candidate: Candidate
+    voxels: NDArray[np.int32]  # (n, 3) of the scan
 
 
 def measure_all(
@@ -33,17 +46,26 @@ def measure_all(
     order = {LesionClass.CMB: 0, LesionClass.POSSIBLE: 1}
     listed.sort(key=lambda pair: (order.get(pair[0], 2), -pair[1].probability))
     taken: set[tuple[int, int, int]] = set()
-    lesions: list[Lesion] = []
+    found: list[Found] = []
     for kind, candidate in listed:
         voxels = _free(native_voxels(candidate, scores, volume), taken)
         if voxels is None:
             continue  # wholly inside a lesion already listed: the same dot seen twice
-        centre = centre_ras_mm(voxels, volume)
-        if localised and not is_possible(places.anatomy, centre, 1.0):
+        if localised and not is_possible(places.anatomy, centre_ras_mm(voxels, volume), 1.0):
             continue  # in bone, sinus, scalp or ventricle
         taken.update(map(tuple, voxels.tolist()))
-        lesions.append(_lesion(len(lesions) + 1, kind, candidate, voxels, volume, places))
-    return tuple(lesions)
+        _add(found, Found(kind, candidate, voxels), volume)
+    return tuple(_lesion(number, each, volume, places) for number, each in enumerate(found, start=1))
+
+
+def _add(found: list[Found], new: Found, volume: Volume) -> None:
+    """Append one more, or, where it is part of a microbleed already there, give that one its voxels."""
+    for index, each in enumerate(found):
+        bleeds = each.kind in BLEEDS and new.kind in BLEEDS
+        if bleeds and is_one_dark_place(each.voxels, new.voxels, volume):
+            found[index] = replace(each, voxels=np.concatenate([each.voxels, new.voxels]))
+            return
+    found.append(new)
 
 
 def centre_ras_mm(voxels: NDArray[np.int32], volume: Volume) -> FloatArray:
@@ -101,24 +123,18 @@ def _free(voxels: NDArray[np.int32], taken: set[tuple[int, int, int]]) -> NDArra
     return np.array(kept, np.int32) if kept else None
 
 
-def _lesion(
-    number: int,
-    kind: LesionClass,
-    candidate: Candidate,
-    voxels: NDArray[np.int32],
-    volume: Volume,
-    places: Places,
-) -> Lesion:
-    centre = centre_ras_mm(voxels, volume)
+def _lesion(number: int, found: Found, volume: Volume, places: Places) -> Lesion:
+    candidate = found.candidate
+    centre = centre_ras_mm(found.voxels, volume)
     voxel_mm3 = float(abs(np.linalg.det(volume.affine_ras[:3, :3])))
-    volume_mm3 = len(voxels) * voxel_mm3
+    volume_mm3 = len(found.voxels) * voxel_mm3
     diameter = float(np.cbrt(6.0 * volume_mm3 / np.pi))
     place = places.at(centre, diameter / 2)
     return Lesion(
         id=number,
         centre_ras_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
         probability=candidate.probability,
-        kind=kind,
+        kind=found.kind,
         diameter_mm=diameter,
         volume_mm3=volume_mm3,
         region=place.region,
@@ -127,5 +143,5 @@ def _lesion(
         network_scores=(candidate.peak, candidate.second),
         mars=place.mars,
         bombs=place.bombs,
-        voxels_ijk=voxels,
+        voxels_ijk=found.voxels,
     )

@@ -15,10 +15,10 @@ from petechia.errors import Refusal
 from petechia.types import Finding, FloatArray, Outcome
 from petechia.volume.head import background_level
 
-SPAN_PPM = 0.5  # above tissue: as black as a signal void; a vein is 0.2 to 0.4, a microbleed more
+SPAN_PPM = 0.3  # above tissue: as black as a signal void; a vein is 0.2 to 0.4, a small bleed blurred to 0.1
 PPB_FROM = 5.0  # values this far from zero cannot be ppm in a head: they are parts per billion
 MIN_NEGATIVE = 0.1  # share of a map's voxels; a magnitude image has none
-BRIGHTEST = 3.0  # of tissue: diamagnetic beyond -1 ppm
+BRIGHTEST = 3.0  # of tissue: diamagnetic beyond -0.6 ppm
 TISSUE = 1000.0  # grey value of tissue at 0 ppm
 
 

@@ -83,6 +83,16 @@ def test_two_close_dots_are_two_and_a_ragged_one_is_one() -> None:
     assert len(_read(ragged, _scan(((16.4, 16.0, 16.0), 1.6)))) == 1
 
 
+def test_two_outlines_of_one_large_bleed_are_one_lesion_of_its_size_and_place() -> None:
+    scores = _scores(("cmb", (15.5, 20, 20), 0.9, 1.5), ("cmb", (24.5, 20, 20), 0.8, 1.5))  # 7.2 mm apart
+    one = _read(scores, _scan(((16.0, 16.0, 16.0), 5.0)))
+    assert len(one) == 1
+    assert np.linalg.norm(np.subtract(one[0].centre_ras_mm, 16.0)) < 0.5
+    assert one[0].probability == pytest.approx(float(scores.probability[1].max()), abs=0.02)
+    touching = _scan(((12.4, 16.0, 16.0), 2.4), ((19.6, 16.0, 16.0), 2.4))  # the same ends, a bright gap
+    assert len(_read(scores, touching)) == 2
+
+
 def test_no_voxel_belongs_to_two_lesions() -> None:
     lesions = _read(
         _scores(("cmb", (18, 20, 20), 0.9, 1.5), ("cmb", (22, 20, 20), 0.8, 1.5)),

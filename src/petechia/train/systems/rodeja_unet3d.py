@@ -26,13 +26,15 @@ from petechia.train.data import OUTSIDE, Example, PatchOptions
 from petechia.train.export import Probabilities, fixed_to_onnx
 from petechia.train.finish import write_network
 from petechia.train.mine import false_alarms
+from petechia.train.model import fold, unfold
 from petechia.train.systems import common
 from petechia.train.systems.common import CMB, Switches, SystemFacts
 from petechia.train.systems.examples import iso_example
 from petechia.train.train import Phase, Report, TrainSettings, run_phase
 from petechia.types import FloatArray, Prepared
 
-WIDTHS = (16, 32, 64, 128)
+STEM = 2  # voxels folded into one along each axis: a quarter of the cost
+WIDTHS = (24, 48, 96)
 CMB_WEIGHT = 10.0  # of a microbleed's voxel in the cross-entropy: one in 100,000 is one
 RARE_LOGIT = -4.0  # of a microbleed before any training
 MISSED, INVENTED = 0.7, 0.3  # Tversky 1977: what a missed and an invented voxel cost
@@ -49,8 +51,9 @@ FACTS = SystemFacts(
     paper="Rodeja Ferrer 2023, ISBI, arXiv 2301.09322",
     stated=("3D", "one channel", "1 mm isotropic", "greys stretched to [0, 1]", "lesion-centred patches"),
     ours=(
-        "U-Net of 16-32-64-128 channels with batch norm", "weighted cross-entropy and Tversky loss",
-        "T2*-GRE beside SWI", "the brain's box instead of 256^3", "windows of 64 voxels, 48 apart, blended",
+        "U-Net of 24-48-96 channels with batch norm on cells of 2 mm, unfolded at the end",
+        "weighted cross-entropy and Tversky loss", "T2*-GRE beside SWI", "the brain's box instead of 256^3",
+        "windows of 64 voxels, 48 apart, blended",
         "a second phase around its own false alarms", "islands below 3 voxels dropped",
     ),
     needs=("iso", "iso_labels"),
@@ -68,29 +71,29 @@ class Level(nn.Sequential):
 
 
 class UNet3D(nn.Module):
-    """Four levels, each at half the resolution of the one above; skips concatenated."""
+    """Three levels, each at half the resolution of the one above; skips concatenated; folded by STEM."""
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
-        inputs = (1, *widths[:-1])
+        inputs = (STEM**3, *widths[:-1])
         self.down = nn.ModuleList(Level(a, b) for a, b in zip(inputs, widths, strict=True))
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))  # deep, shallow
         self.rise = nn.ModuleList(nn.ConvTranspose3d(a, b, 2, stride=2) for a, b in pairs)
         self.up = nn.ModuleList(Level(2 * b, b) for _, b in pairs)
-        self.head = nn.Conv3d(widths[0], len(rodeja.CLASSES), 1)
+        self.head = nn.Conv3d(widths[0], len(rodeja.CLASSES) * STEM**3, 1)
         with torch.no_grad():
-            self.head.bias.copy_(torch.tensor([0.0, RARE_LOGIT]))  # type: ignore[union-attr]
+            bias = torch.tensor([0.0, RARE_LOGIT]).repeat_interleave(STEM**3)  # class is the slowest index
+            self.head.bias.copy_(bias)  # type: ignore[union-attr]
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """image (b, 1, i, j, k), lengths multiples of 8 -> logits (b, 2, i, j, k)."""
-        x, kept = image, []
+        x, kept = fold(image, STEM), []  # (b, s^3, i/s, j/s, k/s)
         for level, block in enumerate(self.down):
             x = block(x if level == 0 else F.max_pool3d(x, 2))
             kept.append(x)
         for rise, block, skip in zip(self.rise, self.up, kept[-2::-1], strict=True):
             x = block(torch.cat([rise(x), skip], 1))
-        logits: torch.Tensor = self.head(x)
-        return logits
+        return unfold(self.head(x), STEM)
 
 
 def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
