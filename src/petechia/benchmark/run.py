@@ -8,6 +8,7 @@ from pathlib import Path
 
 from petechia import __version__, batch
 from petechia.batch import BatchOptions, ScanResult
+from petechia.benchmark.domains import domains
 from petechia.benchmark.measured import read_costs
 from petechia.benchmark.sheets import ordered, read_sheet
 from petechia.benchmark.values import (
@@ -124,18 +125,22 @@ def _one(
     sheet = read_sheet(model)
     failed = sheet.problem or _read(model, folder, scans, options, report)
     if failed:
-        return _Scored(ModelResult(sheet, None, None, Figure(None), Figure(None), "", failed), (), None)
+        return _Scored(ModelResult(sheet, None, None, Figure(None), Figure(None), "", (), failed), (), None)
     evaluate = replace(options.evaluate, skip_missing=bool(options.participants))
-    collected, point = at_point(collect(folder, data, evaluate), model)
+    points = {name: value for name, value, _ in load_card(model).points}
+    collected, point = at_point(collect(folder, data, evaluate), points.get(COUNT_AT))
     rows, left_free = _resampled(collected.pairs, evaluate)
+    evaluation = score(collected, folder, data, evaluate)
+    definite = points.get(COUNT_AT, points.get(READ_AT, 0.0))
     return _Scored(
         ModelResult(
             sheet=read_sheet(model),
-            evaluation=score(collected, folder, data, evaluate),
+            evaluation=evaluation,
             cost=_cost(folder, scans),
             gain=Figure(None),
             left_free=left_free,
             point=point,
+            domains=domains(collected.pairs, evaluation.strata, definite, evaluate),
             failed="",
         ),
         tuple(pair.name for pair in collected.pairs),
@@ -178,13 +183,14 @@ def _root_files() -> tuple[OutputFile, ...]:
     )
 
 
-def at_point(collected: Collected, model: str) -> tuple[Collected, str]:
+def at_point(collected: Collected, definite: float | None) -> tuple[Collected, str]:
     """The readings with their classes at COUNT_AT, and what to call that point.
+
+    definite: that point's threshold; None where the card has no such point.
 
     They were made at READ_AT, so that the curve reaches further; `cmb` and `possible` differ from point to
     point by a threshold on the probability alone. The count's interval speaks of READ_AT, so it is left out.
     """
-    definite = {name: value for name, value, _ in load_card(model).points}.get(COUNT_AT)
     if definite is None:
         return collected, READ_AT
     pairs = tuple(_relabelled(pair, definite) for pair in collected.pairs)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from petechia.batch.worker import ReaderFactory
 from petechia.benchmark.measured import measured_reader
+from petechia.evaluate.candidates import CandidateFigures
 from petechia.evaluate.values import EvaluateOptions, Evaluation, Figure
 from petechia.limits import SCAN_TIMEOUT_S
 
@@ -56,6 +57,18 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Domain:
+    """One contrast: figures over candidates, and over lesions."""
+
+    contrast: str
+    scans: int
+    candidates: CandidateFigures
+    lesions: int  # visible
+    sensitivity: float | None  # over lesions; None without any
+    fp_per_scan: float | None  # None where no scan was analysed
+
+
+@dataclass(frozen=True, slots=True)
 class ModelResult:
     """One row: a model, its scores and its cost, or why it has none."""
 
@@ -65,6 +78,7 @@ class ModelResult:
     gain: Figure  # sensitivity at COMPARED_AT minus that of the first model, paired over scans
     left_free: Figure  # share of analysed scans without visible lesions in which nothing false was called
     point: str  # which threshold the counts are of, in words
+    domains: tuple[Domain, ...]  # at that threshold
     failed: str  # one line; "": it was scored
 
 

@@ -78,6 +78,25 @@ def test_lesion_free_scans_left_free(tmp_path: Path, log: Path) -> None:
     assert low.evaluation.pooled.false_positives == 4
 
 
+def test_figures_over_candidates_forgive_what_was_never_listed(tmp_path: Path, log: Path) -> None:
+    """keen lists five bleeds and four alarms of 0.15; coy three bleeds and nothing else."""
+    keen, coy = compared(tmp_path, *(write_model(tmp_path / name) for name in ("keen", "coy"))).results
+    low = compared(
+        tmp_path / "low",
+        write_model(tmp_path / "b" / "keen", operating_points={"balanced": {"definite": 0.1, "possible": 0}}),
+        data=tmp_path / "data",
+    ).results[0]
+    of_keen, of_coy, of_low = (each.domains[-1] for each in (keen, coy, low))
+    assert (of_keen.candidates.candidates, of_keen.candidates.bleeds) == (9, 5)
+    assert (of_keen.candidates.auc, of_keen.candidates.balanced_accuracy) == (1.0, 1.0)
+    assert (of_keen.sensitivity, of_keen.fp_per_scan) == (1.0, 0.0)
+    assert (of_coy.candidates.candidates, of_coy.candidates.sensitivity, of_coy.candidates.auc) == (3, 1, None)
+    assert (of_coy.sensitivity, of_coy.lesions) == (3 / 5, 5)
+    assert of_low.candidates.balanced_accuracy == 0.5  # all nine called: every bleed, no other left
+    assert (of_low.candidates.precision, of_low.fp_per_scan) == (5 / 9, 1.0)
+    assert sum(each.scans for each in keen.domains if each.contrast != "all") == 4
+
+
 def test_a_gain_is_paired(tmp_path: Path, log: Path) -> None:
     """Two models that find the same differ by nothing in every resample, though each is uncertain."""
     first, second = compared(tmp_path, *(write_model(tmp_path / name) for name in ("coy", "coy2"))).results
