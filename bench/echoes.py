@@ -16,9 +16,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from petechia.evaluate.match import cost_by_distance, match
 from petechia.lesions.contrast import contrast_to_noise
+from petechia.pipeline import Models
 from petechia.scan.echoes import nearest_to_best
 from petechia.simulate.acquire import acquire
 from petechia.simulate.head import HeadOptions, build_head
@@ -37,6 +39,7 @@ VISIBLE_CNR = 3.0
 REACH_MM = 5.0
 Told = dict[tuple[str, str], list[float]]
 Found = dict[tuple[str, str], list[tuple[int, int, int]]]
+Reader = tuple[DetectSettings, Models]
 
 
 def one(echoes: FloatArray, times_s: list[float]) -> FloatArray:
@@ -77,11 +80,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=510)
     parser.add_argument("--detect", action="store_true")
     wanted = parser.parse_args()
-    models = None
+    reader: Reader | None = None
     if wanted.detect:
         from petechia.pipeline import load_models
 
-        models = load_models(DetectSettings(), threads=1)
+        reader = (DetectSettings(), load_models(DetectSettings(), threads=1))
     told: Told = {(words, way): [] for words in PROTOCOLS_MS for way in WAYS}
     found: Found = {each: [] for each in told}
     for seed in range(wanted.seed, wanted.seed + wanted.heads):
@@ -101,15 +104,16 @@ def main() -> None:
                     contrast_to_noise(image, affine, centre, each.radius_mm)
                     for each, centre in zip(planted, centres, strict=True)
                 ]
-                if models is not None:
-                    found[words, way].append(detected(image, affine, np.array(centres), models))
+                if reader is not None:
+                    every = np.ones(len(centres), bool)
+                    found[words, way].append(detected(image, affine, np.array(centres), every, reader))
         show(told, found)
 
 
 def detected(
-    image: FloatArray, affine: FloatArray, centres: FloatArray, models: object
+    image: FloatArray, affine: FloatArray, centres: FloatArray, visible: NDArray[np.bool_], reader: Reader
 ) -> tuple[int, int, int]:
-    """(found, false findings, microbleeds) of one image by the default model; all planted ones count."""
+    """(found, false findings, visible microbleeds) of one image. centres (n, 3) RAS+ mm, visible (n,)."""
     from petechia.pipeline import read_scan
 
     with tempfile.TemporaryDirectory() as folder:
@@ -117,15 +121,15 @@ def detected(
         scaled = (image / image.max() * 4000).astype(np.int16)
         nib.save(nib.Nifti1Image(scaled, affine), path)
         scan = ScanFile(path, "scan", Path("scan"), bids=False)
-        reading, _ = read_scan(scan, DetectSettings(), models)  # type: ignore[arg-type]
+        reading, _ = read_scan(scan, *reader)
     cmb = [each for each in reading.lesions or () if each.kind is LesionClass.CMB]
     places = np.array([each.centre_ras_mm for each in cmb]).reshape(-1, 3)
     matched = match(
         cost_by_distance(places, centres, REACH_MM),
         np.array([each.probability for each in cmb]),
-        np.ones(len(centres), bool),
+        visible,
     )
-    return int(matched.found.sum()), int(matched.false_positive.sum()), len(centres)
+    return int((matched.found & visible).sum()), int(matched.false_positive.sum()), int(visible.sum())
 
 
 def show(told: Told, found: Found) -> None:
