@@ -213,7 +213,11 @@ def send(port: int, datasets: Sequence[Dataset], aet: str = "SCANNER") -> list[i
 
 
 def send_until_taken(port: int, study: Study, count: int) -> None:
-    """As an archive's queue does it: all again until an association ends well."""
+    """As an archive's queue does it: all again until an association ends well.
+
+    A release that is not answered is no good end: the node may have been killed before it, and then waits for
+    the rest of a transfer that it cannot know to be whole.
+    """
     while True:
         with suppress(RuntimeError, ValueError, OSError):
             connected(port).close()  # pynetdicom leaves its socket open where nobody listens
@@ -222,7 +226,8 @@ def send_until_taken(port: int, study: Study, count: int) -> None:
                     answers = [association.send_c_store(ds) for ds in study.instances(count)]
                     if all(answer and answer.Status == 0 for answer in answers):
                         association.release()
-                        return
+                        if association.is_released:
+                            return
         time.sleep(0.2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ from node.node_peers import (
     send_until_taken,
     wait_for,
 )
+from petechia.node.guards import DEFAULT_GUARDS
+from petechia.node.peers import allow_list
+from petechia.node.receive import Listen
+from petechia.node.run import NodeOptions
+from petechia.node.run import node as node_here
+from petechia.node.spool import Spool
 
 KILLS = 5
 
@@ -65,6 +72,30 @@ def test_j08_killed_at_random_instants_nothing_is_lost_and_nothing_doubled(tmp_p
     # A reading of the same images is never made twice: one object for one (study, number of images).
     made = {(ds.StudyInstanceUID, ds.ContentSequence[0].TextValue, ds.SOPInstanceUID) for ds in pacs.got}
     assert len(made) == len({pair[:2] for pair in made})
+
+
+def test_j08_a_release_is_answered_only_when_the_study_counts_as_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in between, the node would wait for the rest of a study from a sender that is content."""
+    study, end_call = Study(), Spool.end_call
+
+    def slow(spool: Spool, *words: str, released: bool) -> None:
+        time.sleep(0.5)
+        end_call(spool, *words, released=released)
+
+    monkeypatch.setattr(Spool, "end_call", slow)
+    allow = allow_list(["SCANNER@127.0.0.1"], ())
+    listen = Listen("PETECHIA", "127.0.0.1", 0, allow, replace(DEFAULT_GUARDS, spare_disk_bytes=0))
+    options = NodeOptions(tmp_path / "spool", listen, (), quiet_s=60)
+    with node_here(options, lambda _given, _results: (), lambda _line: None) as (port, _failed):
+        with call(port) as association:
+            assert association.send_c_store(study.instance(0)).Status == 0
+            opened = list((tmp_path / "spool").glob("studies/*/open/*"))
+            association.release()
+            left = list((tmp_path / "spool").glob("studies/*/open/*"))
+        assert association.is_released
+    assert (len(opened), len(left)) == (1, 0)
 
 
 def test_j06_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """pynetdicom's server with caps on what a peer may send: per PDU, message, instance and association.
 
-Three of its parts are replaced by subclasses: the socket (bytes and seconds of a PDU), the DIMSE provider
-(bytes of a message; an instance goes to disk as it comes, never into memory) and the server (no thread before
-A-ASSOCIATE-RQ is whole, see `lobby`).
+Four of its parts are replaced by subclasses: the socket (bytes and seconds of a PDU), the DIMSE provider
+(bytes of a message; an instance goes to disk as it comes, never into memory), the ACSE provider (a release is
+noted before it is answered) and the server (no thread before A-ASSOCIATE-RQ is whole, see `lobby`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from io import BytesIO
 from typing import Any
 
 from pynetdicom import _config
+from pynetdicom.acse import ACSE
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
@@ -229,6 +230,20 @@ class GuardedDimse(DIMSEServiceProvider):
                     raise Overrun("a command set of too many bytes")
 
 
+class GuardedAcse(ACSE):
+    """Notes a release before it answers: a sender that has the answer never sends again."""
+
+    def __init__(self, assoc: Association, releasing: Callable[[Association], None]) -> None:
+        super().__init__(assoc)
+        self._releasing = releasing
+
+    def send_release(self, is_response: bool = False) -> None:
+        """As pynetdicom's, after the note."""
+        if is_response:
+            self._releasing(self.assoc)
+        super().send_release(is_response)
+
+
 class _Handler(RequestHandler):
     server: GuardedServer
 
@@ -239,6 +254,7 @@ class _Handler(RequestHandler):
         assoc.dul.socket = GuardedSocket(assoc, self.request, server.head, server.guards)
         dimse = GuardedDimse(assoc, server.guards, server.new_part)
         assoc.dimse = dimse
+        assoc.acse = GuardedAcse(assoc, server.releasing)
         run = assoc.run
 
         def run_to_the_end() -> None:
@@ -260,11 +276,12 @@ class _Contexts(list[Any]):
 
 
 class GuardedServer(AssociationServer):
-    """Listens, and takes in what the lobby admits. Set `guards`, `new_part` and `ended` before the first."""
+    """Listens, and takes in what the lobby admits. Set the four below before the first."""
 
     request_queue_size = 128
     guards: Guards
     new_part: Callable[[], Part]
+    releasing: Callable[[Association], None]
     ended: Callable[[Association], None]
     head: bytes = b""
 

@@ -199,16 +199,23 @@ class _Inbox:
         if report_on(assoc, self._spool, request):
             request.forget(self._spool)
 
+    def releasing(self, assoc: Association) -> None:
+        """The caller has sent all it wanted; it hears so only after this."""
+        self._end(assoc, released=True)
+
     def ended(self, assoc: Association) -> None:
         """Whatever way an association ended."""
         self._counts["released" if assoc.is_released else "broken-off"] += 1
+        self._end(assoc, released=assoc.is_released)
+
+    def _end(self, assoc: Association, *, released: bool) -> None:
         call = self._calls.pop(id(assoc), None)
         if call is None:
             return
         for study, series in call.series:
             try:
                 self._studies.arrived(study)
-                self._spool.end_call(study, series, call.token, released=assoc.is_released)
+                self._spool.end_call(study, series, call.token, released=released)
             except (OSError, EnvironmentFailure):
                 self._counts["disk-failed"] += 1  # the mark stays: at the next start the series is broken off
 
@@ -267,5 +274,6 @@ def _server(inbox: _Inbox, listen: Listen) -> GuardedServer:
     ]
     server = entity.make_server((listen.host, listen.port), evt_handlers=handlers, server_class=GuardedServer)
     assert isinstance(server, GuardedServer)
-    server.guards, server.new_part, server.ended = listen.guards, inbox.new_part, inbox.ended
+    server.guards, server.new_part = listen.guards, inbox.new_part
+    server.releasing, server.ended = inbox.releasing, inbox.ended
     return server
