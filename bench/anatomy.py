@@ -31,6 +31,7 @@ from petechia.simulate.head import HeadModel, build_head
 from petechia.simulate.scan import SimulatedScan, TrueLesion, simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.types import AnyArray, DetectSettings, Mars, ScoreMap, Volume
+from petechia.volume.susceptibility import turn_map
 
 CONTRASTS = ("swi", "gre", "qsm")
 TARGETS = "targets: brain Dice 0.96, region 0.96, MARS and side 0.88, removed 0.01, 6 CPU-s"
@@ -62,7 +63,10 @@ def dice(found: AnyArray, truth: AnyArray) -> float:
 
 def measure(scan: SimulatedScan, models: pipeline.Models | None) -> Result:
     """One scan's anatomy against the labels it was made from. models: None takes the true map."""
-    voxels = np.ascontiguousarray(scan.image, dtype=np.float32)
+    image = scan.image
+    if scan.plan.protocol.contrast == "qsm":
+        image, _ = turn_map(image, Path(scan.name))  # as every reading does
+    voxels = np.ascontiguousarray(image, dtype=np.float32)
     volume = Volume(scan.name, Path(scan.name), "", voxels, scan.affine_ras, sides_known=True)
     truth = true_map(scan, volume)
     started = time.process_time()

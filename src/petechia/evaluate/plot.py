@@ -12,7 +12,6 @@ WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 58, 18, 16, 52
 X_TICKS = (0.05, 0.1, *FROC_AT, 10.0, 20.0)
 Y_TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-OFF_AXIS = 0.93  # how far down the axis a label of "0" sits
 
 Point = tuple[float, float]
 
