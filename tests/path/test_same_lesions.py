@@ -134,13 +134,13 @@ def test_one_voxel_a_thousand_times_brighter_changes_nothing(
     _same(read(write(tmp_path / "hot.nii.gz", voxels, scan.affine), models), reference)
 
 
-def test_padding_changes_at_most_two_findings(
+def test_padding_changes_at_most_one_finding(
     scan: Scan, reference: Reading, models: Models, tmp_path: Path
 ) -> None:
     padded = np.pad(scan.voxels, 10)
     affine = scan.affine.copy()
     affine[:3, 3] -= affine[:3, :3] @ np.full(3, 10.0)
-    _same(read(write(tmp_path / "padded.nii.gz", padded, affine), models), reference, allow=2)
+    _same(read(write(tmp_path / "padded.nii.gz", padded, affine), models), reference, allow=1)
 
 
 def test_8_bits_in_micrometres_give_the_same_findings(
@@ -183,13 +183,13 @@ def test_cropped_air_gives_the_same_findings(
 ) -> None:
     """C07: ten voxels less at each border within the slices, ten slices less at the top.
 
-    The networks' grids start elsewhere then: four faint findings change or move more than a millimetre.
+    The networks' grids start elsewhere then: a faint finding may change or move more than a millimetre.
     """
     affine = scan.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [10.0, 10.0, 0.0]
     reading = read(write(tmp_path / "cropped.nii.gz", scan.voxels[10:-10, 10:-10, :-10], affine), models)
     assert "brain-cut" not in _codes(reading)
-    _same(reading, reference, allow=4)
+    _same(reading, reference, allow=1)
 
 
 def test_a_stripped_scan_gives_the_same_findings(
