@@ -90,7 +90,8 @@ def test_figures_over_candidates_forgive_what_was_never_listed(tmp_path: Path, l
     assert (of_keen.candidates.candidates, of_keen.candidates.bleeds) == (9, 5)
     assert (of_keen.candidates.auc, of_keen.candidates.balanced_accuracy) == (1.0, 1.0)
     assert (of_keen.sensitivity, of_keen.fp_per_scan) == (1.0, 0.0)
-    assert (of_coy.candidates.candidates, of_coy.candidates.sensitivity, of_coy.candidates.auc) == (3, 1, None)
+    listed = of_coy.candidates
+    assert (listed.candidates, listed.sensitivity, listed.auc) == (3, 1, None)
     assert (of_coy.sensitivity, of_coy.lesions) == (3 / 5, 5)
     assert of_low.candidates.balanced_accuracy == 0.5  # all nine called: every bleed, no other left
     assert (of_low.candidates.precision, of_low.fp_per_scan) == (5 / 9, 1.0)
