@@ -59,6 +59,7 @@ def _phase_file(folder: Path, with_phase: ScanFile, form: str) -> Path:
 def test_sign_and_unit_of_the_phase_do_not_matter(
     form: str, with_phase: ScanFile, models: Models, tmp_path: Path
 ) -> None:
+    """D03: of left-handed and right-handed makers alike, the veins tell the sign."""
     reference = _read(with_phase, models)
     assert ("phase-used" in _codes(reference)) == (models.second_look is not None)
     other = _read(
