@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from petechia.train.systems.folds import Row, summary
+from petechia.train.systems.folds import Row, figures
 from petechia.types import DISCLAIMER
 
 COLUMNS = ("bleeds: sensitivity", "precision", "r", "iron: sensitivity", "precision", "r")
@@ -56,12 +56,9 @@ def _row(cells: list[str]) -> Row:
 
 
 def _cells(rows: list[Row], kind: str) -> tuple[str, str, str]:
-    """Sensitivity, precision and r of one class, as `folds.summary` words them."""
+    """Sensitivity, precision and r of one class; empty where the run did not learn it."""
     of_kind = [row for row in rows if row.kind == kind]
-    if not of_kind:
-        return ("", "", "")
-    sensitivity, precision, r = summary(of_kind, kind).split("scans: ")[1].split(", ")
-    return sensitivity.removeprefix("sensitivity "), precision.removeprefix("precision "), r[2:]
+    return figures(of_kind) if of_kind else ("", "", "")
 
 
 if __name__ == "__main__":

@@ -106,14 +106,13 @@ def main() -> None:
                 ]
                 if reader is not None:
                     every = np.ones(len(centres), bool)
-                    found[words, way].append(detected(image, affine, np.array(centres), every, reader))
+                    seen = called(image, affine, reader)
+                    found[words, way].append(counted(seen, np.array(centres), every))
         show(told, found)
 
 
-def detected(
-    image: FloatArray, affine: FloatArray, centres: FloatArray, visible: NDArray[np.bool_], reader: Reader
-) -> tuple[int, int, int]:
-    """(found, false findings, visible microbleeds) of one image. centres (n, 3) RAS+ mm, visible (n,)."""
+def called(image: FloatArray, affine: FloatArray, reader: Reader) -> tuple[FloatArray, FloatArray]:
+    """Centres (n, 3) in RAS+ mm and probabilities (n,) of what is called a microbleed in one image."""
     from petechia.pipeline import read_scan
 
     with tempfile.TemporaryDirectory() as folder:
@@ -124,11 +123,15 @@ def detected(
         reading, _ = read_scan(scan, *reader)
     cmb = [each for each in reading.lesions or () if each.kind is LesionClass.CMB]
     places = np.array([each.centre_ras_mm for each in cmb]).reshape(-1, 3)
-    matched = match(
-        cost_by_distance(places, centres, REACH_MM),
-        np.array([each.probability for each in cmb]),
-        visible,
-    )
+    return places, np.array([each.probability for each in cmb])
+
+
+def counted(
+    found: tuple[FloatArray, FloatArray], centres: FloatArray, visible: NDArray[np.bool_]
+) -> tuple[int, int, int]:
+    """(found, false findings, visible microbleeds) of what `called` gave. centres (n, 3), visible (n,)."""
+    places, probability = found
+    matched = match(cost_by_distance(places, centres, REACH_MM), probability, visible)
     return int((matched.found & visible).sum()), int(matched.false_positive.sum()), int(visible.sum())
 
 

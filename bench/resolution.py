@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from echoes import VISIBLE_CNR, Reader, detected
+from echoes import VISIBLE_CNR, Reader, called, counted
 
 from petechia.pipeline import load_models
 from petechia.simulate.anatomy import HeadLabels, load_head
@@ -72,11 +72,9 @@ def _one(
     centres = np.array([each.centre_ras_mm for each in bleeds])
     contrast = np.array([each.cnr for each in bleeds])
     reference = contrast if finest is None else finest
-    found = [
-        detected(scan.image, scan.affine_ras, centres, shown >= VISIBLE_CNR, reader)
-        for shown in (contrast, reference)
-    ]
-    told.append((found[0], found[1]))
+    found = called(scan.image, scan.affine_ras, reader)
+    here, there = (counted(found, centres, shown >= VISIBLE_CNR) for shown in (contrast, reference))
+    told.append((here, there))
     return reference
 
 

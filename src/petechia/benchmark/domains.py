@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from petechia.benchmark.values import Domain
 from petechia.evaluate.candidates import candidate_figures
 from petechia.evaluate.tally import candidates
-from petechia.evaluate.values import EvaluateOptions, ScanPair, Stratum
+from petechia.evaluate.values import EvaluateOptions, ScanPair, State, Stratum
 
 ALL = "all"
 
@@ -38,7 +36,7 @@ def domains(
         of = [each for name, each in by_contrast.items() if label in (name, ALL)]
         lesions, hits = sum(each.lesions for each in of), sum(each.found for each in of)
         false = sum(each.false_positives or 0 for each in of)
-        analysed = int(np.sum([pair.state.value == "analysed" for pair in chosen]))
+        analysed = sum(pair.state is State.ANALYSED for pair in chosen)
         made.append(
             Domain(
                 contrast=label,

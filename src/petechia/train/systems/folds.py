@@ -97,15 +97,20 @@ def centres(mask: NDArray[np.bool_]) -> FloatArray:
 
 
 def summary(rows: list[Row], kind: str) -> str:
-    """Sensitivity over scans with any, precision over scans with any found, r of the counts; simulated."""
+    """One line of `figures`; simulated."""
+    sensitivity, precision, r = figures(rows)
+    return f"{kind}: simulated, {len(rows)} scans: sensitivity {sensitivity}, precision {precision}, r {r}"
+
+
+def figures(rows: list[Row]) -> tuple[str, str, str]:
+    """Sensitivity over scans with any, precision over scans with any found, r of the counts."""
     planted = np.array([row.planted for row in rows], float)
     found = np.array([row.found for row in rows], float)
     hit = np.array([row.hit for row in rows], float)
     sensitivity = _mean_sem(hit[planted > 0] / planted[planted > 0])
     precision = _mean_sem(hit[found > 0] / found[found > 0])
     spread = len(rows) > 1 and planted.std() > 0 and found.std() > 0
-    r = f"{np.corrcoef(planted, found)[0, 1]:.2f}" if spread else "n/a"
-    return f"{kind}: simulated, {len(rows)} scans: sensitivity {sensitivity}, precision {precision}, r {r}"
+    return sensitivity, precision, f"{np.corrcoef(planted, found)[0, 1]:.2f}" if spread else "n/a"
 
 
 def _mean_sem(values: FloatArray) -> str:
