@@ -89,7 +89,7 @@ def coarse(anatomy: ScoreMap) -> ScoreMap:
     if anatomy.classes == COARSE_CLASSES:
         return anatomy
     held_by = {name: name for name in COARSE_CLASSES} | {each.name: coarse_name(each) for each in PARCELS}
-    probability = np.zeros((len(COARSE_CLASSES), *anatomy.probability.shape[1:]), anatomy.probability.dtype)
+    probability = np.zeros((len(COARSE_CLASSES), *anatomy.probability.shape[1:]), np.float32)
     for name, layer in zip(anatomy.classes, anatomy.probability, strict=True):
         probability[COARSE_CLASSES.index(held_by[name])] += layer
     return ScoreMap(COARSE_CLASSES, probability, anatomy.affine_ras, anatomy.spacing_mm)

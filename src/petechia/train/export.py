@@ -38,8 +38,8 @@ class Probabilities(nn.Module):
         return torch.softmax(self.network(image), 1)
 
 
-class _FoldedProbabilities(nn.Module):
-    """As `Probabilities`, for a U-Net with a stem: 16 bits before unfolding, or a scan costs a gigabyte."""
+class _HalfProbabilities(nn.Module):
+    """As `Probabilities`, for a U-Net: in 16 bits, and before unfolding, or a scan costs a gigabyte."""
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
@@ -54,13 +54,9 @@ class _FoldedProbabilities(nn.Module):
 
 
 def to_onnx(network: UNet) -> bytes:
-    """ONNX bytes: image (1, 1, i, j, k) -> probability (1, classes, i, j, k), any multiple of 16.
-
-    float32; float16 from a network with a stem.
-    """
+    """ONNX bytes: image (1, 1, i, j, k) -> probability (1, classes, i, j, k) in 16 bits, any multiple of 16."""
     lengths = {axis: 16 * torch.export.Dim(f"n{axis}", min=1, max=256) for axis in (2, 3, 4)}
-    model = Probabilities(network) if network.stem == 1 else _FoldedProbabilities(network)
-    return exported(model, torch.zeros(1, 1, 48, 64, 80), lengths)
+    return exported(_HalfProbabilities(network), torch.zeros(1, 1, 48, 64, 80), lengths)
 
 
 def classifier_to_onnx(network: nn.Module, side: int) -> bytes:
