@@ -120,8 +120,8 @@ def _openvino(onnx: bytes, threads: int) -> tuple[Run, str]:
         "INFERENCE_PRECISION_HINT": "f32",
     }
     shape = model.input(0).partial_shape
-    # A whole image is compiled for its own shape, each time anew: 0.1 s, and half a gigabyte less than for any
-    # shape; what it ran with goes when it has answered, so that no network's buffers lie under another's.
+    # A whole image is compiled for its own shape, each time anew: 0.1 s, and half a gigabyte less than for
+    # any shape; what it ran with goes when it has answered, so that no network's buffers lie under another's.
     whole_image = shape[0].is_static and not shape.is_static
     kept = None if whole_image else core.compile_model(model, "CPU", hints)
 

@@ -54,7 +54,7 @@ class _HalfProbabilities(nn.Module):
 
 
 def to_onnx(network: UNet) -> bytes:
-    """ONNX bytes: image (1, 1, i, j, k) -> probability (1, classes, i, j, k) in 16 bits, any multiple of 16."""
+    """ONNX bytes: image (1, 1, i, j, k) -> float16 probability (1, classes, i, j, k), multiples of 16."""
     lengths = {axis: 16 * torch.export.Dim(f"n{axis}", min=1, max=256) for axis in (2, 3, 4)}
     return exported(_HalfProbabilities(network), torch.zeros(1, 1, 48, 64, 80), lengths)
 
