@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from petechia import geometry
 from petechia.geometry import apply_affine
@@ -35,6 +36,8 @@ NO_PHASE = 0.35  # of the candidates are learned without phase, so that none is 
 JITTER_VOXELS = 2  # by which a candidate is off its centre in training
 _ARRAYS = ("image", "labels", "chi")  # of an example, as stored
 BEND = (0.08, (0.8, 1.25), 0.04)  # of patches and cubes, see `bend`
+TYPICAL_VOXELS = 100  # of a bleed on the detector's grid
+SIZE_WEIGHT = (0.5, 6.0)  # of a voxel in a large bleed, in a small one
 OUTSIDE = 254  # background outside the brain: lets training strip the skull at will
 
 
@@ -177,6 +180,28 @@ def patches(
             torch.from_numpy(np.stack([image for image, _ in drawn]))[:, None],
             torch.from_numpy(np.stack([target for _, target in drawn])),
         )
+
+
+def with_size_weights(
+    batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The same batches, target (count, 2, n, n, n) float32: labels, and the weight of each voxel."""
+    for image, target in batches:
+        weights = np.stack([size_weights(labels) for labels in target.numpy()])
+        yield image, torch.stack([target.float(), torch.from_numpy(weights)], 1)
+
+
+def size_weights(labels: NDArray[np.int64]) -> FloatArray:
+    """Weight of each voxel (i, j, k): a bleed's by its size, inversely, so that the small are not drowned.
+
+    Shirokikh 2020 (MICCAI, arXiv 2007.10033), here between the ends of SIZE_WEIGHT. One elsewhere.
+    """
+    islands, count = ndimage.label(labels == LABELS.index("cmb"))
+    voxels = np.bincount(islands.ravel(), minlength=count + 1)
+    by_island = np.clip(TYPICAL_VOXELS / np.maximum(voxels, 1), *SIZE_WEIGHT).astype(np.float32)
+    by_island[0] = 1.0
+    weights: FloatArray = by_island[islands]
+    return weights
 
 
 def _patch(

@@ -50,9 +50,10 @@ Report = Callable[[str], None]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # logits, target -> scalar
 
 TRAINING_HEADS = tuple(f"head_{n:02d}" for n in range(1, 13))  # never one of the heads that choose or report
-CLASS_WEIGHTS = (1.0, 15.0, 10.0, 1.0, 2.0, 1.0, 4.0)  # in the order of simulate.scan.LABELS
+CLASS_WEIGHTS = (1.0, 6.0, 5.0, 1.5, 1.5, 1.0, 3.0)  # in the order of simulate.scan.LABELS
 HARD_CLASS_WEIGHTS = (1.0, 4.0, 4.0, 2.0, 1.0, 1.0, 2.0)  # in the second phase, nearer to their frequency
 DICE_CLASSES = (1, 2)  # the small ones: overlap counts them as much as the large
+SMOOTH = 10.0  # voxels, of Dice: a patch without the class must not shout
 ANATOMY_SEED = 500_000  # from here on, within a run: no head of the detector's is seen again
 SAVE_EVERY_S = 120.0
 _BUILDERS = {"anatomy": build_anatomy, "detector": build_detector, "second_look": build_second_look}
@@ -136,11 +137,11 @@ def train_detector(examples: list[Example], settings: TrainSettings, report: Rep
     """First what a lesion looks like, then, around its own false alarms, what is none."""
     rng = np.random.default_rng([settings.seed, 11])
     start = _start_weights(settings, "detector")
-    loss = partial(segmentation_loss, class_weights=CLASS_WEIGHTS)
+    loss = partial(detector_loss, class_weights=CLASS_WEIGHTS)
     first = Phase("detector-first", settings.steps, settings.learning_rate, loss, start)
     options = PatchOptions()
     sources = [data.to_source(example, options, rng) for example in examples]
-    batches = data.patches(sources, settings.batch, options, rng)
+    batches = data.with_size_weights(data.patches(sources, settings.batch, options, rng))
     weights = run_phase(build_detector, first, batches, settings, report)
     device = torch.device(settings.device)
     network = build_detector().to(device)
@@ -151,9 +152,9 @@ def train_detector(examples: list[Example], settings: TrainSettings, report: Rep
         hard = false_alarms(score(example), example)
         sources.append(data.to_source(example, HARD_PATCHES, rng, hard))
         report(f"{example.name}: {len(hard)} false alarms to learn from")
-    loss = partial(segmentation_loss, class_weights=HARD_CLASS_WEIGHTS)
+    loss = partial(detector_loss, class_weights=HARD_CLASS_WEIGHTS)
     second = Phase("detector", settings.hard_steps, settings.hard_rate, loss, weights)
-    batches = data.patches(sources, settings.batch, HARD_PATCHES, rng)
+    batches = data.with_size_weights(data.patches(sources, settings.batch, HARD_PATCHES, rng))
     return run_phase(build_detector, second, batches, settings, report)
 
 
@@ -333,24 +334,43 @@ def training_head(name: str, seed: int, settings: TrainSettings) -> HeadLabels:
     )  # fmt: skip
 
 
-def segmentation_loss(
-    logits: torch.Tensor, target: torch.Tensor, class_weights: tuple[float, ...] | None = None
-) -> torch.Tensor:
-    """Weighted cross-entropy over all classes plus Dice. logits (b, c, i, j, k), target (b, i, j, k).
+def segmentation_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy over all classes plus Dice of all but the background.
 
-    With class weights (the detector) Dice speaks for DICE_CLASSES; without, for all but the background.
+    logits (b, c, i, j, k), target (b, i, j, k).
     """
-    weights = torch.tensor(class_weights, device=logits.device) if class_weights else None
     known = target != IGNORE
     target = torch.where(known, target, 0)
-    entropy = F.cross_entropy(logits, target, weights, reduction="none") * known  # (b, i, j, k)
+    entropy = F.cross_entropy(logits, target, reduction="none") * known  # (b, i, j, k)
     total = entropy.sum() / known.sum().clamp_min(1)
     probability = torch.softmax(logits, 1) * known[:, None]
-    for index in DICE_CLASSES if class_weights else range(1, logits.shape[1]):
+    for index in range(1, logits.shape[1]):
         wanted = (target == index) & known
         found = probability[:, index]
-        overlap = 2.0 * (found * wanted).sum() + 10.0  # smooth: a patch without the class must not shout
-        total = total + 0.5 * (1.0 - overlap / (found.sum() + wanted.sum() + 10.0))
+        overlap = 2.0 * (found * wanted).sum() + SMOOTH
+        total = total + 0.5 * (1.0 - overlap / (found.sum() + wanted.sum() + SMOOTH))
+    return total
+
+
+def detector_loss(
+    logits: torch.Tensor, target: torch.Tensor, class_weights: tuple[float, ...]
+) -> torch.Tensor:
+    """Weighted cross-entropy over all classes plus Dice of DICE_CLASSES, every voxel with its own weight.
+
+    logits (b, c, i, j, k); target (b, 2, i, j, k) of `data.with_size_weights`.
+    """
+    labels, weight = target[:, 0].long(), target[:, 1]
+    known = labels != IGNORE
+    labels, weight = torch.where(known, labels, 0), weight * known
+    by_class = torch.tensor(class_weights, device=logits.device)
+    entropy = F.cross_entropy(logits, labels, by_class, reduction="none") * weight  # (b, i, j, k)
+    total = entropy.sum() / known.sum().clamp_min(1)
+    probability = torch.softmax(logits, 1)
+    for index in DICE_CLASSES:
+        wanted = (labels == index) * weight
+        found = probability[:, index] * weight
+        overlap = 2.0 * (found * (labels == index)).sum() + SMOOTH
+        total = total + 0.5 * (1.0 - overlap / (found.sum() + wanted.sum() + SMOOTH))
     return total
 
 

@@ -35,8 +35,8 @@ from petechia.types import FloatArray, Prepared
 
 STEM = 2  # voxels folded into one along each axis: a quarter of the cost
 WIDTHS = (24, 48, 96)
-CMB_WEIGHT = 10.0  # of a microbleed's voxel in the cross-entropy: one in 100,000 is one
-RARE_LOGIT = -4.0  # of a microbleed before any training
+REST_WEIGHT = 50.0  # of all that is no bleed, beside all that is one, in the cross-entropy
+RARE_LOGIT = -4.0  # of a microbleed before any training: one voxel in fifty, as REST_WEIGHT has it
 MISSED, INVENTED = 0.7, 0.3  # Tversky 1977: what a missed and an invented voxel cost
 SMOOTH = 10.0  # voxels: a patch without a bleed must not shout
 SIZE = rodeja.WINDOW.size
@@ -52,7 +52,7 @@ FACTS = SystemFacts(
     stated=("3D", "one channel", "1 mm isotropic", "greys stretched to [0, 1]", "lesion-centred patches"),
     ours=(
         "U-Net of 24-48-96 channels with batch norm on cells of 2 mm, unfolded at the end",
-        "weighted cross-entropy and Tversky loss", "T2*-GRE beside SWI", "the brain's box instead of 256^3",
+        "balanced cross-entropy and Tversky loss", "T2*-GRE beside SWI", "the brain's box instead of 256^3",
         "windows of 64 voxels, 48 apart, blended",
         "a second phase around its own false alarms", "islands below 3 voxels dropped",
     ),
@@ -97,18 +97,21 @@ class UNet3D(nn.Module):
 
 
 def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Weighted cross-entropy and 1 - Tversky index.
+    """Cross-entropy balanced between bleeds and the rest, and 1 - Tversky index.
 
     logits (b, 2, i, j, k), target (b, i, j, k): 0, 1, IGNORE.
     """
     known = target != IGNORE
     wanted = (target == 1).float()
-    weights = logits.new_tensor([1.0, CMB_WEIGHT])
-    entropy = F.cross_entropy(logits, wanted.long(), weights, reduction="none") * known
+    entropy = F.cross_entropy(logits, wanted.long(), reduction="none")  # (b, i, j, k)
+    # Each by its own number of voxels: one in 50,000 is a bleed, and would be drowned.
+    missed = (entropy * wanted).sum() / wanted.sum().clamp_min(1)
+    rest = known * (1 - wanted)
+    invented = (entropy * rest).sum() / rest.sum().clamp_min(1)
     found = torch.softmax(logits, 1)[:, 1] * known
     hit = (found * wanted).sum()
     cost = MISSED * (wanted - found * wanted).sum() + INVENTED * (found - found * wanted).sum()
-    return entropy.sum() / known.sum().clamp_min(1) + 1.0 - (hit + SMOOTH) / (hit + cost + SMOOTH)
+    return missed + REST_WEIGHT * invented + 1.0 - (hit + SMOOTH) / (hit + cost + SMOOTH)
 
 
 def train(settings: TrainSettings, switches: Switches, report: Report) -> Path:

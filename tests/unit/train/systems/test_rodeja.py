@@ -38,7 +38,7 @@ def test_the_loss_is_what_a_pencil_gives() -> None:
     logits[0, 1] = torch.tensor([2.0, -1.0, 0.0, 5.0])
     target = torch.tensor([[[[1, 0, 1, IGNORE]]]])
     p = 1 / (1 + np.exp(-np.array([2.0, -1.0, 0.0])))
-    entropy = (-10 * np.log(p[0]) - np.log(1 - p[1]) - 10 * np.log(p[2])) / 3
+    entropy = -(np.log(p[0]) + np.log(p[2])) / 2 - 50 * np.log(1 - p[1])
     hit, missed, invented = p[0] + p[2], (1 - p[0]) + (1 - p[2]), p[1]
     tversky = (hit + 10) / (hit + 0.7 * missed + 0.3 * invented + 10)
     assert float(system.loss(logits, target)) == pytest.approx(entropy + 1 - tversky, rel=1e-5)
