@@ -8,13 +8,16 @@ and is scored on the scans that chose the thresholds: heads that training never 
 The figure is the sensitivity at FP_ALLOWED false positives per scan, both scores weighed together
 by a logistic fit on the other half of those scans. A factor's arm leaves out the training scans that show it;
 its control leaves out as many others: the two differ by what was learned, not by how much.
+Candidates are kept in FOLDER/ablation: a second run begins with the arms.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +38,15 @@ from petechia.prepared.patches import cubes_with_susceptibility
 from petechia.scan.nifti import read_series
 from petechia.simulate.head import HeadOptions
 from petechia.simulate.plan import ScanPlan
+from petechia.simulate.scan import LABELS
 from petechia.simulate.world import World, draw_head_options, draw_plan
+from petechia.store.files import write_file
 from petechia.train import data
 from petechia.train.choose import ScoredScan, contrast_named, fit_calibration
 from petechia.train.mine import cmb_scorer, proposals
 from petechia.train.model import build_detector, build_second_look
 from petechia.train.train import Phase, TrainSettings, run_phase
-from petechia.types import DetectSettings, FloatArray, ScanFile
+from petechia.types import AnyArray, DetectSettings, FloatArray, ScanFile
 from petechia.volume.build import build
 
 FP_ALLOWED = 1.0  # per scan
@@ -79,23 +84,43 @@ class Arm:
     keep: NDArray[np.bool_]  # (n,) of the training candidates
     channels: tuple[float, float] = (1.0, 1.0)  # image, phase; 0 switches one off, in training and in scoring
     average: float = 0.998
+    mimics: bool = True  # a class for each; False: microbleed or not
 
 
 def learned(folder: Path, seed: int) -> Learned:
-    """Propose candidates in every cached training scan, and draw again what each scan was made of."""
+    """Every candidate of the training scans, and what each scan was made of."""
+    kept = folder / "ablation" / "learned.npz"
+    if not kept.is_file():
+        _keep(kept, _proposed(folder, seed))
+    with np.load(kept, allow_pickle=False) as stored:
+        names = stored["names"].tolist()
+        return Learned(stored["cubes"], stored["kind"], stored["scan"], tuple(map(_drawn, names)))
+
+
+def _keep(path: Path, arrays: dict[str, AnyArray]) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_file(path, buffer.getvalue())
+
+
+def _proposed(folder: Path, seed: int) -> dict[str, AnyArray]:
+    """Propose candidates in every cached training scan."""
     network = build_detector()
     network.load_state_dict(safetensors.torch.load_file(folder / "detector.safetensors"))
     score_example = cmb_scorer(network, torch.device("cpu"))
     cubes, kinds, scans = [], [], []
-    drawn: list[tuple[HeadOptions, ScanPlan]] = []
+    names: list[str] = []
     for path in sorted((folder / "examples").glob(f"*_{seed}0*_*.npz")):
         example = data.load(path)
         places, kind = proposals(score_example(example), example)
         cubes.append(data.candidate_cubes(example, places))
         kinds.append(kind)
-        scans.append(np.full(len(kind), len(drawn)))
-        drawn.append(_drawn(path.stem))
-    return Learned(np.concatenate(cubes), np.concatenate(kinds), np.concatenate(scans), tuple(drawn))
+        scans.append(np.full(len(kind), len(names)))
+        names.append(path.stem)
+    return {
+        "cubes": np.concatenate(cubes), "kind": np.concatenate(kinds), "scan": np.concatenate(scans),
+        "names": np.array(names),
+    }  # fmt: skip
 
 
 def _drawn(name: str) -> tuple[HeadOptions, ScanPlan]:
@@ -107,11 +132,23 @@ def _drawn(name: str) -> tuple[HeadOptions, ScanPlan]:
     return options, plans[contrast]
 
 
-def held(dataset: Path, model: Path) -> list[Held]:
+def held(folder: Path) -> list[Held]:
     """The candidates of the choosing scans, by the path that users run, phase given where there is one."""
-    settings = DetectSettings(model=str(model))
+    settings, dataset = DetectSettings(model=str(folder / "model")), folder / "choosing"
     models = pipeline.load_models(settings)
-    return [_held(scan, dataset, settings, models) for scan in pipeline.find_scans(dataset)]
+    found = []
+    for scan in (*pipeline.find_scans(dataset), *pipeline.find_scans(dataset, maps=True)):
+        kept = folder / "ablation" / f"{scan.name}.npz"
+        if not kept.is_file():
+            _keep(kept, asdict(_held(scan, dataset, settings, models)))
+        with np.load(kept, allow_pickle=False) as stored:
+            found.append(
+                Held(
+                    stored["cubes"], stored["peak"], str(stored["contrast"]), stored["hit"],
+                    int(stored["lesions"]),
+                )
+            )  # fmt: skip
+    return found
 
 
 def _held(scan: ScanFile, dataset: Path, settings: DetectSettings, models: pipeline.Models) -> Held:
@@ -173,6 +210,7 @@ def arms(known: Learned) -> list[Arm]:
         Arm("as shipped", everything), Arm("image alone", everything, channels=(1.0, 0.0)),
         Arm("phase alone", everything, channels=(0.0, 1.0)),
         Arm("no running average of the weights", everything, average=0.0),
+        Arm("no class per mimic", everything, mimics=False),
     ]  # fmt: skip
     rng = np.random.default_rng(0)
     for name, shows in FACTORS:
@@ -183,18 +221,19 @@ def arms(known: Learned) -> list[Arm]:
     return made
 
 
-def trained(arm: Arm, known: Learned, seed: int, steps: int, out: Path) -> torch.nn.Module:
+def trained(arm: Arm, known: Learned, seed: int, steps: int) -> torch.nn.Module:
     """The second look by one arm."""
     rng = np.random.default_rng([seed, 12])
     channels = torch.tensor(arm.channels).reshape(1, 2, 1, 1, 1)
-    drawn = data.candidate_batches(known.cubes[arm.keep], known.kind[arm.keep], 64, rng)
+    kind = known.kind if arm.mimics else (known.kind == LABELS.index("cmb")).astype(np.intp)
+    drawn = data.candidate_batches(known.cubes[arm.keep], kind[arm.keep], 64, rng)
     batches = ((cubes * channels, kind) for cubes, kind in drawn)
-    settings = replace(TrainSettings(out=out, seed=seed, bfloat16=True), average=arm.average)
-    path = run_phase(build_second_look, Phase("arm", steps, 2e-3, F.cross_entropy), batches, settings, _quiet)
-    network = build_second_look()
-    network.load_state_dict(safetensors.torch.load_file(path))
-    for left in out.iterdir():
-        left.unlink()
+    with tempfile.TemporaryDirectory() as out:
+        settings = replace(TrainSettings(out=Path(out), seed=seed, bfloat16=True), average=arm.average)
+        phase = Phase("arm", steps, 2e-3, F.cross_entropy)
+        path = run_phase(build_second_look, phase, batches, settings, _quiet)
+        network = build_second_look()
+        network.load_state_dict(safetensors.torch.load_file(path))
     return network.eval()
 
 
@@ -250,7 +289,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True, help="of that training run")
     parser.add_argument("--steps", type=int, default=300)
     given = parser.parse_args()
-    scans = held(given.folder / "choosing", given.folder / "model")
+    scans = held(given.folder)
     known = learned(given.folder, given.seed)
     lesions = np.array([scan.lesions for scan in scans], float)
     print(f"{len(known.kind)} candidates of {len(known.drawn)} scans teach; {len(scans)} scans score, "
@@ -263,7 +302,7 @@ def main() -> None:
     for arm in arms(known):
         runs = []
         for seed in SEEDS:
-            network = trained(arm, known, seed, given.steps, given.folder / "ablation")
+            network = trained(arm, known, seed, given.steps)
             runs.append(found_by_scan(scored(network, arm.channels, scans)))
         found = np.mean(runs, 0)
         first = found if first is None else first
