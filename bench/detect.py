@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHAPE = (192, 224, 160)
 CORES = 2
 PETECHIA = [sys.executable, "-c", "import sys; from petechia.cli.main import main; sys.exit(main())"]
-BUDGET = {"cpu_s": 30.0, "peak_mb": 2000.0, "help_s": 0.3, "installed_mb": 600.0}
+BUDGET = {"cpu_s": 12.0, "peak_mb": 1500.0, "help_s": 0.3, "installed_mb": 600.0}
 SAMPLE_S = 0.02
 
 
