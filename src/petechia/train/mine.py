@@ -55,7 +55,7 @@ def proposals(score: FloatArray, example: Example) -> tuple[NDArray[np.intp], ND
     Peaks at a lesion too faint for any reader are left out.
     Planted microbleeds that the detector missed are added: the second look must know them as well.
     """
-    peaks = np.argwhere((score >= PROPOSE_FROM) & (score == ndimage.maximum_filter(score, size=5)))
+    peaks = _peaks(score, score >= PROPOSE_FROM)
     islands, count = ndimage.label(example.labels == LABELS.index("cmb"))
     planted = np.rint(ndimage.center_of_mass(islands > 0, islands, range(1, count + 1))).astype(np.intp)
     places = np.concatenate([peaks, planted.reshape(-1, 3)])
@@ -80,5 +80,13 @@ def false_alarms(score: FloatArray, example: Example) -> NDArray[np.intp]:
     """Peaks (n, 3) of the microbleed score outside any planted microbleed, visible or not."""
     planted = (example.labels == LABELS.index("cmb")) | (example.labels == IGNORE)
     allowed = ~ndimage.binary_dilation(planted, iterations=GUARD_VOXELS)
-    peaks = (score >= FALSE_FROM) & (score == ndimage.maximum_filter(score, size=5)) & allowed
-    return np.argwhere(peaks)
+    return _peaks(score, (score >= FALSE_FROM) & allowed)
+
+
+def _peaks(score: FloatArray, where: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Local maxima (n, 3) of a score within a mask; a plateau, as 16 bits have near one, is one place."""
+    tops = (score == ndimage.maximum_filter(score, size=5)) & where
+    plateaus, count = ndimage.label(tops, np.ones((3, 3, 3)))
+    middles = np.array(ndimage.center_of_mass(tops, plateaus, range(1, count + 1)))
+    places: NDArray[np.intp] = np.rint(middles).astype(np.intp).reshape(-1, 3)
+    return places

@@ -38,6 +38,18 @@ def test_proposals_are_peaks_by_what_lies_there_and_every_planted_bleed() -> Non
     }  # fmt: skip
 
 
+def test_a_plateau_of_equal_scores_is_one_place() -> None:
+    """16 bits know no more near one: the whole of a sure bleed has the same score."""
+    score = np.zeros((48, 48, 48), np.float32)
+    score[30:33, 30:33, 30:33] = 0.9995  # a bleed
+    score[4:7, 40:43, 20:23] = 0.9995  # nothing
+    places, kinds = proposals(score, _example())
+    peaks = places[:-2]  # the planted ones come last
+    assert {tuple(place) for place in peaks.tolist()} == {(31, 31, 31), (5, 41, 21)}
+    assert sorted(kinds[:-2].tolist()) == [0, CMB]
+    np.testing.assert_array_equal(false_alarms(score, _example()), [[5, 41, 21]])
+
+
 def test_half_of_a_batch_are_bleeds_and_cubes_are_cut_near_the_centre() -> None:
     side = 8 + 2 * JITTER_VOXELS
     images = np.ones((6, CHANNELS, side, side, side), np.float16)
