@@ -58,18 +58,16 @@ FACTS = SystemFacts(
     contrasts=("swi",),
 )  # fmt: skip
 
-SLICE = (3, 3, 1)  # a convolution that never looks beyond its slice
-
 
 class Level(nn.Sequential):
-    """Two 3x3 convolutions, batch norm, ReLU, each slice alone. (b, c_in, i, j, k) -> (b, c_out, i, j, k)."""
+    """Two 3x3 convolutions, batch norm, ReLU. (n, c_in, i, j) -> (n, c_out, i, j)."""
 
     def __init__(self, c_in: int, c_out: int) -> None:
         layers: list[nn.Module] = []
         for channels in (c_in, c_out):
-            conv = nn.Conv3d(channels, c_out, SLICE, padding=(1, 1, 0))
+            conv = nn.Conv2d(channels, c_out, 3, padding=1)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            layers += [conv, nn.BatchNorm3d(c_out), nn.ReLU()]
+            layers += [conv, nn.BatchNorm2d(c_out), nn.ReLU()]
         super().__init__(*layers)
 
 
@@ -81,24 +79,26 @@ class SliceUNet(nn.Module):
         inputs = (len(DEEPMIR_CHANNELS), *widths[:-1])
         self.down = nn.ModuleList(Level(a, b) for a, b in zip(inputs, widths, strict=True))
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))  # deep, shallow
-        self.rise = nn.ModuleList(nn.ConvTranspose3d(a, b, (2, 2, 1), stride=(2, 2, 1)) for a, b in pairs)
-        self.after_skip = nn.ModuleList(nn.Sequential(nn.BatchNorm3d(2 * b), nn.ReLU()) for _, b in pairs)
+        self.rise = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairs)
+        self.after_skip = nn.ModuleList(nn.Sequential(nn.BatchNorm2d(2 * b), nn.ReLU()) for _, b in pairs)
         self.up = nn.ModuleList(Level(2 * b, b) for _, b in pairs)
-        self.head = nn.Conv3d(widths[0], classes, 1)
+        self.head = nn.Conv2d(widths[0], classes, 1)
         with torch.no_grad():
             self.head.bias.copy_(torch.tensor([0.0] + [RARE_LOGIT] * (classes - 1)))  # type: ignore[union-attr]
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """image (b, 3, i, j, k), i and j multiples of 32, any k slices -> logits (b, classes, i, j, k)."""
-        x, kept = image, []
+        b, c, i, j, k = image.shape
+        x = image.permute(0, 4, 1, 2, 3).reshape(b * k, c, i, j)  # each slice alone
+        kept = []
         for level, block in enumerate(self.down):
-            x = block(x if level == 0 else F.max_pool3d(x, (2, 2, 1)))
+            x = block(x if level == 0 else F.max_pool2d(x, 2))
             kept.append(x)
         steps = zip(self.rise, self.after_skip, self.up, kept[-2::-1], strict=True)
         for rise, join, block, skip in steps:
             x = block(join(torch.cat([skip, rise(x)], 1)))
-        logits: torch.Tensor = self.head(x)
-        return logits
+        logits: torch.Tensor = self.head(x)  # (b k, classes, i, j)
+        return logits.reshape(b, k, -1, i, j).permute(0, 2, 3, 4, 1)
 
 
 def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -21,8 +21,8 @@ from systems_drawn import BLEEDS, drawn, settings
 def test_the_layers_are_those_of_the_published_table() -> None:
     """Six levels, two convolutions each; five transposed ones; batch norm after each skip; 1x1 at the end."""
     network = system.SliceUNet(3, (32, 64, 128, 256, 512, 1024))
-    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv3d)]
-    raised = [m for m in network.modules() if isinstance(m, nn.ConvTranspose3d)]
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    raised = [m for m in network.modules() if isinstance(m, nn.ConvTranspose2d)]
     assert [c.out_channels for c in convolutions[:12]] == [
         32,
         32,
@@ -39,7 +39,7 @@ def test_the_layers_are_those_of_the_published_table() -> None:
     ]
     assert [r.out_channels for r in raised] == [512, 256, 128, 64, 32]
     assert [c.out_channels for c in convolutions[12:]] == [512, 512, 256, 256, 128, 128, 64, 64, 32, 32, 3]
-    assert sum(isinstance(m, nn.BatchNorm3d) for m in network.modules()) == 12 + 10 + 5
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == 12 + 10 + 5
 
 
 def test_a_slice_is_scored_without_its_neighbours_and_the_middle_sees_8_by_8() -> None:
