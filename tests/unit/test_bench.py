@@ -60,7 +60,7 @@ def test_the_table_marks_what_is_over_the_budget(bench: ModuleType) -> None:
         "detect": {"cpu_s": 31.0, "wall_s": 9.0, "peak_mb": 900.0}, "stages_wall_s": {"network": 5.0},
     }  # fmt: skip
     text = bench.table(result)
-    assert "| detect, CPU s | 31.0 (over) | 30 |" in text
-    assert "| detect, peak MB | 900.0 | 2000 |" in text
+    assert "| detect, CPU s | 31.0 (over) | 12 |" in text
+    assert "| detect, peak MB | 900.0 | 1500 |" in text
     assert "| - network, wall s | 5.0 |  |" in text
     assert "| installed without extras, MB | not measured | 600 |" in text

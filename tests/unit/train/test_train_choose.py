@@ -11,6 +11,8 @@ import pytest
 from petechia.lesions.find import Calibration, OperatingPoint, calibrate
 from petechia.scan.choose import find_scans
 from petechia.train.choose import (
+    BALANCED_FP,
+    SCREENING_FP,
     Fitted,
     ScoredScan,
     choose_count,
@@ -87,7 +89,7 @@ def test_candidates_near_an_invisible_lesion_teach_nothing() -> None:
 def test_thresholds_are_the_lowest_that_keep_to_the_false_positives_allowed() -> None:
     scans = _scans(100)
     points = choose_points(scans, Fitted(TRUE))
-    for name, allowed in (("balanced", 1.0), ("screening", 4.0)):
+    for name, allowed in (("balanced", BALANCED_FP), ("screening", SCREENING_FP)):
         limit = points[name].definite
         p = [(calibrate(s.scores, TRUE), s.hit) for s in scans]
         at = sum(int(((q >= limit - 1e-4) & (hit == 0)).sum()) for q, hit in p) / len(scans)
