@@ -135,7 +135,7 @@ class PatchOptions:
 
     size: int = 48  # 38 mm: small, so that a batch holds many lesions
     around: tuple[tuple[str, float], ...] = (  # label, share of patches around it
-        ("cmb", 0.45), ("calcification", 0.1), ("vessel", 0.15), ("haemorrhage", 0.07), ("iron", 0.05),
+        ("cmb", 0.45), ("calcification", 0.1), ("vessel", 0.15), ("haemorrhage", 0.07), ("iron", 0.08),
         ("interface", 0.05),
     )  # fmt: skip
     strip_skull: float = 0.15
@@ -150,7 +150,7 @@ class Source:
 
 
 HARD_PATCHES = PatchOptions(  # once the network has learned what a lesion is: learn what is none
-    around=(("cmb", 0.2), ("calcification", 0.07), ("vessel", 0.07), ("iron", 0.06), (HARD, 0.4))
+    around=(("cmb", 0.35), ("calcification", 0.07), ("vessel", 0.05), ("iron", 0.05), (HARD, 0.35))
 )
 
 
