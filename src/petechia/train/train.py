@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -339,17 +339,7 @@ def segmentation_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tenso
 
     logits (b, c, i, j, k), target (b, i, j, k).
     """
-    known = target != IGNORE
-    target = torch.where(known, target, 0)
-    entropy = F.cross_entropy(logits, target, reduction="none") * known  # (b, i, j, k)
-    total = entropy.sum() / known.sum().clamp_min(1)
-    probability = torch.softmax(logits, 1) * known[:, None]
-    for index in range(1, logits.shape[1]):
-        wanted = (target == index) & known
-        found = probability[:, index]
-        overlap = 2.0 * (found * wanted).sum() + SMOOTH
-        total = total + 0.5 * (1.0 - overlap / (found.sum() + wanted.sum() + SMOOTH))
-    return total
+    return _entropy_and_dice(logits, target, torch.ones_like(logits[:, 0]), range(1, logits.shape[1]))
 
 
 def detector_loss(
@@ -359,14 +349,24 @@ def detector_loss(
 
     logits (b, c, i, j, k); target (b, 2, i, j, k) of `data.with_size_weights`.
     """
-    labels, weight = target[:, 0].long(), target[:, 1]
+    by_class = torch.tensor(class_weights, device=logits.device)
+    return _entropy_and_dice(logits, target[:, 0].long(), target[:, 1], DICE_CLASSES, by_class)
+
+
+def _entropy_and_dice(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    weight: torch.Tensor,
+    classes: Iterable[int],
+    by_class: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Cross-entropy plus half of 1 - Dice of each of `classes`; labels and weight (b, i, j, k)."""
     known = labels != IGNORE
     labels, weight = torch.where(known, labels, 0), weight * known
-    by_class = torch.tensor(class_weights, device=logits.device)
     entropy = F.cross_entropy(logits, labels, by_class, reduction="none") * weight  # (b, i, j, k)
     total = entropy.sum() / known.sum().clamp_min(1)
     probability = torch.softmax(logits, 1)
-    for index in DICE_CLASSES:
+    for index in classes:
         wanted = (labels == index) * weight
         found = probability[:, index] * weight
         overlap = 2.0 * (found * (labels == index)).sum() + SMOOTH
