@@ -14,7 +14,6 @@ Candidates are kept in FOLDER/ablation: a second run begins with the arms.
 from __future__ import annotations
 
 import argparse
-import io
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -40,7 +39,6 @@ from petechia.simulate.head import HeadOptions
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.scan import LABELS
 from petechia.simulate.world import World, draw_head_options, draw_plan
-from petechia.store.files import write_file
 from petechia.train import data
 from petechia.train.choose import ScoredScan, contrast_named, fit_calibration
 from petechia.train.mine import cmb_scorer, proposals
@@ -91,16 +89,10 @@ def learned(folder: Path, seed: int) -> Learned:
     """Every candidate of the training scans, and what each scan was made of."""
     kept = folder / "ablation" / "learned.npz"
     if not kept.is_file():
-        _keep(kept, _proposed(folder, seed))
+        data.write_arrays(kept, _proposed(folder, seed))
     with np.load(kept, allow_pickle=False) as stored:
         names = stored["names"].tolist()
         return Learned(stored["cubes"], stored["kind"], stored["scan"], tuple(map(_drawn, names)))
-
-
-def _keep(path: Path, arrays: dict[str, AnyArray]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    write_file(path, buffer.getvalue())
 
 
 def _proposed(folder: Path, seed: int) -> dict[str, AnyArray]:
@@ -140,7 +132,7 @@ def held(folder: Path) -> list[Held]:
     for scan in (*pipeline.find_scans(dataset), *pipeline.find_scans(dataset, maps=True)):
         kept = folder / "ablation" / f"{scan.name}.npz"
         if not kept.is_file():
-            _keep(kept, asdict(_held(scan, dataset, settings, models)))
+            data.write_arrays(kept, asdict(_held(scan, dataset, settings, models)))
         with np.load(kept, allow_pickle=False) as stored:
             found.append(
                 Held(

@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -115,12 +116,17 @@ def beyond(
 
 def save(example: Example, folder: Path) -> Path:
     """Write one example as `<name>.npz`, whole or not at all."""
-    buffer = io.BytesIO()
     arrays = {name: getattr(example, name) for name in _ARRAYS if getattr(example, name) is not None}
-    np.savez(buffer, **arrays)
     path = folder / f"{example.name}.npz"
-    write_file(path, buffer.getvalue())
+    write_arrays(path, arrays)
     return path
+
+
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Arrays by name into one npz, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_file(path, buffer.getvalue())
 
 
 def load(path: Path) -> Example:

@@ -5,7 +5,6 @@ Made of the same heads, by the same plans, and by the same `prepared` functions 
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from petechia.simulate.head import build_head
 from petechia.simulate.scan import TAUGHT_CNR, SimulatedScan, simulate_scan
 from petechia.simulate.spin_echo import SpinEcho, t2_weighted
 from petechia.simulate.world import World, draw_head_options, draw_plan
-from petechia.store.files import write_file
 from petechia.train import data
 from petechia.train.data import BURDEN, OUTSIDE, beyond
 from petechia.types import AnyArray, Channel, FloatArray, Phase, Volume
@@ -133,10 +131,8 @@ def taught_labels(seen: Labelled) -> NDArray[np.uint8]:
 
 def save(example: SystemExample, folder: Path) -> Path:
     """Write one example as `<name>.npz`, whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name: getattr(example, name) for name in _ARRAYS})
     path = folder / f"{example.name}.npz"
-    write_file(path, buffer.getvalue())
+    data.write_arrays(path, {name: getattr(example, name) for name in _ARRAYS})
     return path
 
 
