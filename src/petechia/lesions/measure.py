@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from petechia import geometry
+from petechia.lesions.centre import centre_ras_mm
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.find import Candidate, OperatingPoint, classify
 from petechia.lesions.join import is_one_dark_place
@@ -66,16 +67,6 @@ def _add(found: list[Found], new: Found, volume: Volume) -> None:
             found[index] = replace(each, voxels=np.concatenate([each.voxels, new.voxels]))
             return
     found.append(new)
-
-
-def centre_ras_mm(voxels: NDArray[np.int32], volume: Volume) -> FloatArray:
-    """Centre (3,) of a lesion's voxels (n, 3), weighed by squared depth: a ragged rim moves it little."""
-    values = volume.voxels[tuple(voxels.T)].astype(np.float64)  # (n,)
-    depth = values.max() - values
-    weights = (depth / max(float(depth.max()), 1e-9)) ** 2 + 0.01
-    points = geometry.apply_affine(volume.affine_ras, voxels)
-    centre: FloatArray = (points * weights[:, None]).sum(0) / weights.sum()
-    return centre
 
 
 def native_voxels(candidate: Candidate, scores: ScoreMap, volume: Volume) -> NDArray[np.int32]:

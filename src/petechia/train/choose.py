@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,12 +53,12 @@ class Fitted:
 def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
     """Read every scan of a simulated dataset and match its candidates to what was planted.
 
-    Every other scan is read without its phase: users have it or they have not. A refused scan found nothing.
+    Every other scan of a contrast is read without its phase: users have it or not. A refused one: nothing.
     """
     models = pipeline.load_models(DetectSettings(model=str(model)))
     scored = []
-    for number, scan in enumerate(pipeline.find_scans(dataset)):
-        settings = DetectSettings(model=str(model), ignore_phase=number % 2 == 1)
+    for scan, ignored in with_and_without_phase(images_and_maps(dataset)):
+        settings = DetectSettings(model=str(model), ignore_phase=ignored)
         found = _lesions(scan, settings, models)
         truth = read_planted(dataset / "derivatives" / "truth" / scan.folder / f"{scan.name}_lesions.tsv")
         bleed = np.array([kind == "microbleed" for kind in truth.kind], dtype=bool)
@@ -71,6 +72,29 @@ def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
         hit = np.where(pairs.ignored, np.nan, (~pairs.false_positive).astype(float))
         scored.append(ScoredScan(contrast_named(scan.name), scores, hit, int(visible.sum())))
     return scored
+
+
+def images_and_maps(dataset: Path) -> tuple[ScanFile, ...]:
+    """The scans of a dataset by name, and where subjects have several contrasts its simulated QSMs too.
+
+    Not the QSM that lies beside an SWI. Raises UsageError as `scan.choose.find_scans`.
+    """
+    scans = {scan.name: scan for scan in pipeline.find_scans(dataset)}
+    if any(dataset.glob("sub-*/anat/*_acq-qsm_*Chimap.nii.gz")):
+        maps = {scan.name: scan for scan in pipeline.find_scans(dataset, maps=True)}
+        scans |= {name: scan for name, scan in maps.items() if contrast_named(name) == "qsm"}
+    return tuple(scans[name] for name in sorted(scans))
+
+
+def with_and_without_phase(scans: tuple[ScanFile, ...]) -> list[tuple[ScanFile, bool]]:
+    """Each scan and whether its phase is left out: every other one of a contrast that has any."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for scan in scans:
+        contrast = contrast_named(scan.name)
+        turns.append((scan, scan.phase is not None and seen[contrast] % 2 == 1))
+        seen[contrast] += scan.phase is not None
+    return turns
 
 
 def _lesions(scan: ScanFile, settings: DetectSettings, models: pipeline.Models) -> tuple[Lesion, ...]:

@@ -20,6 +20,8 @@ from petechia.train.choose import (
     contrast_named,
     coverage,
     fit_calibration,
+    images_and_maps,
+    with_and_without_phase,
 )
 
 TRUE = Calibration(slope=0.3, second_slope=0.5, intercept=-1.0)
@@ -112,3 +114,32 @@ def test_missed_bleeds_are_counted_in() -> None:
     model = choose_count(_scans(300, missed=1.0), Fitted(TRUE), OperatingPoint(0.5, 0.02))
     found = np.mean([s.hit.sum() for s in _scans(300, missed=1.0)])
     assert model.missed_share == pytest.approx(1.0 / found, rel=0.25)
+
+
+def _dataset(folder: Path, *names: str) -> Path:
+    """An empty file a name, `01_acq-swi_T2starw`, as a BIDS dataset."""
+    (folder / "dataset_description.json").write_text('{"Name": "made", "BIDSVersion": "1.9.0"}')
+    for name in names:
+        path = folder / f"sub-{name[:2]}" / "anat" / f"sub-{name}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def test_maps_are_chosen_on_too_but_not_those_beside_an_swi(tmp_path: Path) -> None:
+    dataset = _dataset(
+        tmp_path, "01_acq-swi_T2starw", "01_acq-swi_Chimap", "02_acq-gre_T2starw", "02_acq-qsm_Chimap"
+    )
+    assert [contrast_named(scan.name) for scan in images_and_maps(dataset)] == ["swi", "gre", "qsm"]
+
+
+def test_a_dataset_of_maps_alone_is_chosen_on(tmp_path: Path) -> None:
+    names = [scan.path.name for scan in images_and_maps(_dataset(tmp_path, "01_acq-qsm_Chimap"))]
+    assert names == ["sub-01_acq-qsm_Chimap.nii.gz"]
+
+
+def test_every_other_scan_of_each_contrast_is_read_without_its_phase(tmp_path: Path) -> None:
+    named = [f"{n:02d}_acq-{'gre' if n % 2 else 'swi'}" for n in range(8)]  # contrasts in turn
+    files = [f"{each}{part}_T2starw" for each in named for part in ("", "_part-phase")]
+    turns = with_and_without_phase(images_and_maps(_dataset(tmp_path, *files)))
+    assert [ignored for _, ignored in turns] == [False, False, True, True, False, False, True, True]
