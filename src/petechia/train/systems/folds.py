@@ -1,12 +1,14 @@
 """deepmir's cross-validation over subjects, and the row of the published table that it gives.
 
 Rashid 2021, tables 1 and 2: sensitivity and precision as means over subjects with their standard errors, and
-the correlation of counts. A subject is a head: all its scans lie in the same fold.
+the correlation of counts. A subject is a head: all its scans lie in the same fold. Ours: one network a fold
+has learned with channels missing, and is scored on every combination of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +19,21 @@ from petechia.evaluate.values import MATCH_DISTANCE_MM
 from petechia.network.runtime import compile_network
 from petechia.simulate.scan import LABELS
 from petechia.store.files import write_file
+from petechia.systems.window import Run
 from petechia.train.systems import deepmir
 from petechia.train.systems.common import Switches
 from petechia.train.systems.examples import SystemExample
 from petechia.train.train import Report, TrainSettings
 from petechia.types import DISCLAIMER, FloatArray
 
-HEADER = ("scan", "fold", "class", "planted", "found", "hit")
+HEADER = ("channels", "scan", "fold", "class", "planted", "found", "hit")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One class of one held-out scan, counted in connected components at 1 mm."""
 
+    channels: str  # given, such as "swi qsm"
     scan: str
     fold: int
     kind: str
@@ -68,25 +72,45 @@ def cross_validate(
         weights = deepmir.learn(f"deepmir-fold{fold + 1}", taught, seeded, switches, report)
         network = compile_network(deepmir.to_onnx(deepmir.load(weights, classes)), classes, 2)
         for scan in held:
-            said = deepmir.probability(network.run, scan, switches).argmax(0)  # as published: no threshold
-            rows += [score(scan, said == n, fold + 1, name) for n, name in enumerate(classes[1:], start=1)]
-    lines = ["\t".join(HEADER)]
-    lines += [f"{r.scan}\t{r.fold}\t{r.kind}\t{r.planted}\t{r.found}\t{r.hit}" for r in rows]
+            rows += _scored(network.run, scan, switches, fold + 1)
+    lines = ["\t".join(HEADER), *("\t".join(map(str, astuple(row))) for row in rows)]
     write_file(settings.out / "folds.tsv", ("\n".join(lines) + "\n").encode())
-    for name in classes[1:]:
-        report(summary([row for row in rows if row.kind == name], name))
+    for given in combinations_with_swi(switches.channels):
+        for name in classes[1:]:
+            report(summary([r for r in rows if r.kind == name and r.channels == " ".join(given)], name))
     report(DISCLAIMER)
     return tuple(rows)
 
 
-def score(scan: SystemExample, said: NDArray[np.bool_], fold: int, kind: str) -> Row:
-    """Match components said (i, j, k) to those planted, centres within the project's distance."""
+def combinations_with_swi(channels: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """SWI alone, and with each choice of the channels beside it, in their order."""
+    beside = [name for name in channels if name != "swi"]
+    return [("swi", *some) for count in range(len(beside) + 1) for some in combinations(beside, count)]
+
+
+def _scored(run: Run, scan: SystemExample, switches: Switches, fold: int) -> list[Row]:
+    """A held-out scan on every combination of the channels; as published, without a threshold."""
+    classes = deepmir.MULTI if switches.multi_class else deepmir.SINGLE
+    rows = []
+    for given in combinations_with_swi(switches.channels):
+        said = deepmir.probability(run, scan, replace(switches, channels=given)).argmax(0)
+        rows += [score(scan, said == n, (fold, name, given)) for n, name in enumerate(classes[1:], start=1)]
+    return rows
+
+
+def score(scan: SystemExample, said: NDArray[np.bool_], of: tuple[int, str, tuple[str, ...]]) -> Row:
+    """Match components said (i, j, k) to those planted, centres within the project's distance.
+
+    of: fold, class, channels given.
+    """
+    fold, kind, given = of
     planted = centres(scan.iso_labels == LABELS.index(kind))
     found = centres(said)
     pairs = match(
         cost_by_distance(found, planted, MATCH_DISTANCE_MM), np.ones(len(found)), np.ones(len(planted), bool)
     )
-    return Row(scan.name, fold, kind, len(planted), len(found), len(found) - int(pairs.false_positive.sum()))
+    hit = len(found) - int(pairs.false_positive.sum())
+    return Row(" ".join(given), scan.name, fold, kind, len(planted), len(found), hit)
 
 
 def centres(mask: NDArray[np.bool_]) -> FloatArray:
@@ -99,7 +123,8 @@ def centres(mask: NDArray[np.bool_]) -> FloatArray:
 def summary(rows: list[Row], kind: str) -> str:
     """One line of `figures`; simulated."""
     sensitivity, precision, r = figures(rows)
-    return f"{kind}: simulated, {len(rows)} scans: sensitivity {sensitivity}, precision {precision}, r {r}"
+    of = f"{kind} from {rows[0].channels if rows else 'nothing'}: simulated, {len(rows)} scans"
+    return f"{of}: sensitivity {sensitivity}, precision {precision}, r {r}"
 
 
 def figures(rows: list[Row]) -> tuple[str, str, str]:

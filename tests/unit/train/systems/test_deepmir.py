@@ -121,10 +121,10 @@ def test_no_subject_lies_in_two_folds_and_every_scan_is_held_out_once(
     multi: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"head_{n:02d}_{seed}_swi" for n in range(5) for seed in (7, 8)] + ["procedural_3_swi"]
-    of = folds.split(names, 3, 0)
-    assert set(of) == {0, 1, 2}
+    fold_of = folds.split(names, 3, 0)
+    assert set(fold_of) == {0, 1, 2}
     for n in range(5):
-        assert of[2 * n] == of[2 * n + 1]
+        assert fold_of[2 * n] == fold_of[2 * n + 1]
 
     scans = [drawn("head_01_1_swi"), drawn("head_02_1_swi", BLEEDS[:1])]
 
@@ -139,18 +139,20 @@ def test_no_subject_lies_in_two_folds_and_every_scan_is_held_out_once(
     lines: list[str] = []
     switches = Switches(folds=2, multi_class=multi)
     rows = folds.cross_validate(scans, settings(tmp_path, steps=1), switches, lines.append)
-    cmb = {row.scan: (row.planted, row.found, row.hit) for row in rows if row.kind == "cmb"}
-    assert cmb == {"head_01_1_swi": (3, 3, 3), "head_02_1_swi": (1, 1, 1)}
-    assert len(rows) == (4 if multi else 2)
+    for channels in ("swi", "swi qsm", "swi t2w", "swi qsm t2w"):
+        of = [row for row in rows if row.kind == "cmb" and row.channels == channels]
+        cmb = {row.scan: (row.planted, row.found, row.hit) for row in of}
+        assert cmb == {"head_01_1_swi": (3, 3, 3), "head_02_1_swi": (1, 1, 1)}
+    assert len(rows) == 4 * (4 if multi else 2)
     assert any("simulated, 2 scans: sensitivity 1.00 +- 0.00, precision 1.00" in line for line in lines)
     assert (tmp_path / "folds.tsv").read_text().count("\n") == len(rows) + 1
 
 
 def test_the_row_is_a_mean_over_subjects() -> None:
     rows = [
-        folds.Row("a", 1, "cmb", 4, 2, 2),
-        folds.Row("b", 1, "cmb", 1, 4, 1),
-        folds.Row("c", 2, "cmb", 0, 1, 0),
+        folds.Row("swi", "a", 1, "cmb", 4, 2, 2),
+        folds.Row("swi", "b", 1, "cmb", 1, 4, 1),
+        folds.Row("swi", "c", 2, "cmb", 0, 1, 0),
     ]
     text = folds.summary(rows, "cmb")
     sem = np.std([0.5, 1.0], ddof=1) / np.sqrt(2)
