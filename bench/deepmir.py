@@ -1,6 +1,6 @@
 """The eight rows of DEEPMIR's table with ours beside them: `python bench/deepmir.py RUN...`.
 
-RUN: a folder that `petechia train deepmir --folds 5` wrote, with or without `--without iron`; fills four rows,
+RUN: what `petechia train deepmir --folds 5` wrote, with or without `--without iron`; fills four rows,
 as its networks are scored on every combination of the channels. Published: Rashid 2021 (Sci Rep 11:14124),
 tables 1 and 2, means over 24 participants with their standard errors, a network a row. Ours: simulated scans,
 means over held-out scans. The two were not measured on the same data.
