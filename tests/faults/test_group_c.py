@@ -330,6 +330,19 @@ def test_d04_bright_veins_are_refused_and_dark_ones_are_not() -> None:
     assert codes(check_brain(as_volume(-zero_mean, affine), regions)) == {"inverted": REFUSE}
 
 
+def test_bright_spots_are_no_sign_of_inversion_where_the_csf_is_as_bright() -> None:
+    """Perivascular spaces in a thick T2*-weighted scan; where CSF is dark the same spots are veins turned."""
+    voxels, _, affine, regions = fine_head()
+    rng = np.random.default_rng(2)
+    for _ in range(300):
+        voxels[rng.integers(40, 94), rng.integers(55, 115), 45:85] += 600
+    xyz = positions(voxels.shape, affine) - np.array([0, 5, 8.0]).reshape(3, 1, 1, 1)
+    ventricle = ((xyz / np.array([14, 30, 12]).reshape(3, 1, 1, 1)) ** 2).sum(0) < 1
+    for csf, outcome in ((1200.0, {"polarity-doubt": WARN}), (200.0, {"inverted": REFUSE})):
+        scan = np.where(ventricle, csf, voxels)
+        assert codes(check_brain(as_volume(scan, affine), regions)) == outcome
+
+
 def test_the_map_may_lie_on_any_grid() -> None:
     for shape, spacing in (((72, 84, 68), 3.0), ((100, 118, 90), 2.0)):
         assert codes(check_brain(as_volume(HEAD), anatomy(shape, spacing))) == {}

@@ -18,6 +18,7 @@ _CORTEX_GAP_MM = 3.0  # away from cortex, whose sulci hold CSF too narrow for th
 _DETAIL_MM = 3.0  # half the window that a detail is compared with: wider than a vein
 _MIN_CORE = 2000  # voxels; fewer outliers than ten say nothing
 _PLANES = 16
+_MOST = 80  # percent
 _SIDES = {
     "R": "right",
     "L": "left",
@@ -39,6 +40,7 @@ class Brain:
     volume_cm3: float  # parenchyma within the field of view
     cut_faces: tuple[tuple[float, str], ...]  # area at a border over the widest section, and which side
     tail: float  # bright over dark outliers deep in the brain (1: alike; SWI below 1)
+    bright_csf: bool  # brighter than most tissue deep in the brain, as in T2*-weighted scans
 
 
 def locate(volume: Volume, anatomy: ScoreMap) -> Brain:
@@ -66,14 +68,23 @@ def locate(volume: Volume, anatomy: ScoreMap) -> Brain:
     voxel_cm3 = (
         float(np.prod([size * n / len(axis) for axis, n, size in _sides(axes, volume, spacing)])) / 1000
     )
+    values = volume.voxels[np.ix_(*axes)]
     return Brain(
-        values=volume.voxels[np.ix_(*axes)],
+        values=values,
         mask=mask,
         shell=(away >= _SHELL_MM[0]) & (away <= _SHELL_MM[1]),
         volume_cm3=float(mask.sum()) * voxel_cm3,
         cut_faces=_cut_faces(mask, volume.affine_ras),
         tail=_tail(volume, core, axes),
+        bright_csf=_is_bright(values[labels == anatomy.classes.index("csf")], values[core]),
     )
+
+
+def _is_bright(csf: FloatArray, tissue: FloatArray) -> bool:
+    """Whether the typical value of CSF (n,) lies above most of the tissue's (m,)."""
+    if min(csf.size, tissue.size) < _MIN_CORE // 10:
+        return False
+    return bool(np.median(csf) > np.percentile(tissue, _MOST))
 
 
 def _numbers(anatomy: ScoreMap, *names: str) -> list[int]:

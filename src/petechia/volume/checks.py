@@ -312,7 +312,9 @@ def _bright_veins(brain: Brain) -> Finding | None:
         and tissue.size > 100
         and bool(np.percentile(tissue, 20) < np.median(around) <= np.percentile(tissue, 75))
     )
-    if brain.tail > (BRIGHT_TAIL_MAP if map_like else BRIGHT_TAIL_SURE):
+    # Bright CSF between the nuclei makes bright details of its own, in scans whose bleeds are dark.
+    explained = brain.bright_csf and not map_like
+    if not explained and brain.tail > (BRIGHT_TAIL_MAP if map_like else BRIGHT_TAIL_SURE):
         return _refuse("inverted", found, need, "Give the SWI or T2* magnitude itself, or use --invert.")
     if brain.tail > BRIGHT_TAIL_DOUBT:
         return _warn("polarity-doubt", found, need, "Check that bleeds are dark in it.")
