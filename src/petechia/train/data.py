@@ -287,12 +287,14 @@ def candidate_cubes(example: Example, places: NDArray[np.intp]) -> NDArray[np.fl
 
 
 def _jittered(both: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """One cube (channel, n, n, n), moved, flipped, its greys bent as in `augment`; now and then no phase."""
+    """One cube (channel, n, n, n), moved, flipped, turned, its greys bent as in `augment`; often no phase."""
     start = rng.integers(0, 2 * JITTER_VOXELS + 1, 3)
     n = both.shape[1] - 2 * JITTER_VOXELS
     cube = both[(slice(None), *(slice(int(s), int(s) + n) for s in start))]
     for axis in (1, 2, 3):
         if rng.random() < 0.5:
             cube = np.flip(cube, axis)
+    if rng.random() < 0.5:
+        cube = np.swapaxes(cube, 1, 2)  # about the field, which lies along the third axis more or less
     chi = cube[1] * (rng.uniform(0.7, 1.3) if rng.random() > NO_PHASE else 0.0)
     return np.stack([bend(cube[0], rng, *BEND), chi.astype(np.float32)])

@@ -240,6 +240,27 @@ def test_contrast_to_noise_is_told_from_tissue_alone_beside_a_mask() -> None:
     assert contrast_to_noise(masked, volume.affine_ras, centre, 1.5) == pytest.approx(whole, rel=0.15)
 
 
+@pytest.mark.parametrize("fill", [0.0, 7.0])
+def test_contrast_to_noise_takes_no_fill_for_contrast(fill: float) -> None:
+    """Masked up to the centre: where there is no bleed there is no contrast, and a bleed keeps its own."""
+    centre = np.array([16.0, 16.0, 16.0])
+    without, bleed = _scan(), _scan(((16.0, 16.0, 16.0), 1.5))
+    whole = contrast_to_noise(bleed.voxels, bleed.affine_ras, centre, 1.5)
+    for volume in (without, bleed):
+        volume.voxels[:32] = fill
+    assert contrast_to_noise(without.voxels, without.affine_ras, centre, 1.5) < 2.0
+    assert contrast_to_noise(bleed.voxels, bleed.affine_ras, centre, 1.5) == pytest.approx(whole, rel=0.4)
+
+
+def test_a_bleed_that_is_stored_as_zero_keeps_its_contrast() -> None:
+    volume = _scan(((16.0, 16.0, 16.0), 1.5))
+    dark = np.where(volume.voxels < 0.6 * np.median(volume.voxels), 0.0, volume.voxels)
+    centre = np.array([16.0, 16.0, 16.0])
+    assert contrast_to_noise(dark, volume.affine_ras, centre, 1.5) > contrast_to_noise(
+        volume.voxels, volume.affine_ras, centre, 1.5
+    )
+
+
 def test_the_logit_is_its_table_and_finite_at_the_ends() -> None:
     table = {0.5: 0.0, 0.75: 1.0986122886681098, 0.9: 2.1972245773362196, 0.2: -1.3862943611198906}
     assert logit(np.array(list(table))) == pytest.approx(np.array(list(table.values())), abs=1e-12)
