@@ -48,6 +48,16 @@ def test_the_shipped_model_passes_its_own_check() -> None:
     assert {name for name, _, _ in card.points} == {"balanced", "screening"}
 
 
+def test_the_files_of_what_ships_stay_small() -> None:
+    """12 MB for the default, 40 MB for the four systems together."""
+    size = {
+        name: sum(path.stat().st_size for path in (cards.WEIGHTS / name).iterdir())
+        for name in cards.model_names()
+    }
+    assert 1e6 < size.pop("default") <= 12e6
+    assert sum(size.values()) <= 40e6
+
+
 def test_one_flipped_bit_in_the_weights_is_refused(model: Path) -> None:
     path = model / "detector.onnx"
     content = bytearray(path.read_bytes())

@@ -37,7 +37,7 @@ WIDTHS = (24, 48, 64, 64)  # at 1/2, 1/4, 1/8, 1/16 of the resolution
 FEATURES = 64  # of the map that objectness, box and prototypes read
 SIZE = kim.WINDOW.size
 POSITIVE, NEGATIVE = 0.5, 0.02  # overlap of an anchor with a bleed's box, from and below which
-HARD_NEGATIVES = 16  # cells per crop: the rest of 32,768 is easy
+FOCUS = 2.0  # power by which easy cells count less: most of 32,768 are easy
 RARE_LOGIT = -4.0  # objectness before any training: one cell in fifty
 GUARD_MM = 10.0  # around every label, visible or not: nothing there is taken for a mimic
 FLOOR = 0.1  # objectness below which a crop's highest cell is no hard sample
@@ -55,7 +55,8 @@ FACTS = SystemFacts(
     ours=(
         "space-to-depth stem, output at a quarter of the resolution", "one anchor of 8 mm",
         "0.8 mm isotropic instead of 0.5 x 0.5 x 0.64 mm", "phase as local phase, its sign turned at random",
-        "one learned prototype a class on the fused map, mean squared distance", "loss weights and schedule",
+        "one learned prototype a class on the fused map, mean squared distance",
+        "focal objectness, loss weights and schedule",
         "no hard sample within 10 mm of a label or below an objectness of 0.1",
         "localisation by the anatomy step that all models share",
     ),
@@ -147,15 +148,18 @@ class Cells(nn.Module):
 
 
 def loss(answer: torch.Tensor, target: torch.Tensor, hspl: bool = True) -> torch.Tensor:
-    """L_cls + L_reg + CONCENTRATION L_con. answer (b, 7, g, g, g); target (b, 6, g, g, g) of `targets`."""
+    """L_cls + L_reg + CONCENTRATION L_con. answer (b, 7, g, g, g); target (b, 6, g, g, g) of `targets`.
+
+    L_cls is focal (Lin 2017) over every cell: the hardest few alone drive each to an undecided half.
+    """
     label = target[:, 0]
-    positive, negative = label == 1, label == 0
+    positive, known = label == 1, label >= 0
     entropy = F.binary_cross_entropy_with_logits(answer[:, 0], positive.float(), reduction="none")
-    hardest = torch.where(negative, entropy, 0.0).flatten(1).topk(HARD_NEGATIVES, 1).values  # (b, n)
-    total = 0.5 * hardest.mean()
+    off = (positive.float() - torch.sigmoid(answer[:, 0])).abs()
+    total = (off**FOCUS * entropy * known).sum() / positive.sum().clamp_min(1)
     if positive.any():
         error = F.smooth_l1_loss(answer[:, 1:5], target[:, 1:5], reduction="none").sum(1)
-        total = total + 0.5 * entropy[positive].mean() + error[positive].mean()
+        total = total + error[positive].mean()
     return total + CONCENTRATION * concentration(answer, target) if hspl else total
 
 

@@ -105,10 +105,10 @@ def test_the_region_loss_is_what_a_pencil_gives() -> None:
     answer[0, 0, 1, 1, 1] = 1.0
     answer[0, 0, 2, 2, 2] = 9.0  # no matter
     answer[0, 0, 5, 5, 5] = 3.0  # a false alarm
-    easy = math.log1p(math.exp(-10))
-    negatives = (math.log1p(math.exp(3)) + 15 * easy) / 16
+    alarm = math.log1p(math.exp(3)) / (1 + math.exp(-3)) ** 2  # the 509 others, sure and right, weigh nothing
+    found = math.log1p(math.exp(-1)) / (1 + math.exp(1)) ** 2
     box = 0.5 * 0.25**2 + (2.0 - 0.5)
-    wanted = 0.5 * negatives + 0.5 * math.log1p(math.exp(-1)) + box
+    wanted = alarm + found + box
     assert float(system.loss(answer, target, hspl=False)) == pytest.approx(wanted, rel=1e-5)
 
 
