@@ -40,7 +40,7 @@ from petechia.simulate.plan import ScanPlan
 from petechia.simulate.scan import LABELS
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.train import data
-from petechia.train.choose import ScoredScan, contrast_named, fit_calibration
+from petechia.train.choose import ScoredScan, contrast_named, fit_calibration, images_and_maps
 from petechia.train.mine import cmb_scorer, proposals
 from petechia.train.model import build_detector, build_second_look
 from petechia.train.train import Phase, TrainSettings, run_phase
@@ -129,7 +129,7 @@ def held(folder: Path) -> list[Held]:
     settings, dataset = DetectSettings(model=str(folder / "model")), folder / "choosing"
     models = pipeline.load_models(settings)
     found = []
-    for scan in (*pipeline.find_scans(dataset), *pipeline.find_scans(dataset, maps=True)):
+    for scan in images_and_maps(dataset):
         kept = folder / "ablation" / f"{scan.name}.npz"
         if not kept.is_file():
             data.write_arrays(kept, asdict(_held(scan, dataset, settings, models)))

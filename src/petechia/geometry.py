@@ -23,6 +23,18 @@ def apply_affine(affine: FloatArray, points: AnyArray) -> FloatArray:
     return mapped
 
 
+def box_about(points: AnyArray, margin: FloatArray, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
+    """The part of a grid (i, j, k) that holds points (n, 3) and `margin` (3,) about them, all in voxels.
+
+    At least one voxel: the nearest, where all lie outside.
+    """
+    size = np.asarray(shape)
+    low = np.clip(np.floor(points.min(0) - margin).astype(int), 0, size - 1)
+    high = np.clip(np.ceil(points.max(0) + margin).astype(int) + 1, low + 1, size)
+    i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    return i, j, k
+
+
 def axis_codes(affine: FloatArray) -> str:
     """The anatomical direction in which each voxel axis grows, such as "RAS" or "LPS".
 

@@ -28,11 +28,9 @@ def centre_ras_mm(voxels: NDArray[np.int32], volume: Volume) -> FloatArray:
     start = geometry.apply_affine(to_scan, _of_voxels(voxels, volume)[None])[0]
     radius = max(LEAST_RADIUS_MM, _radius_mm(voxels, sides) + BEYOND_MM)
     reach = np.maximum(radius, LEAST_VOXELS * sides)  # (3,) mm along the grid's axes
-    margin = (reach + FARTHEST_MM) / sides
-    low = np.clip(np.floor(start - margin).astype(int), 0, np.asarray(volume.voxels.shape) - 1)
-    high = np.clip(np.ceil(start + margin).astype(int) + 1, low + 1, volume.voxels.shape)
-    block = volume.voxels[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))]
-    depth = _depth(block.astype(np.float64), float(volume.voxels[tuple(voxels.T)].min()))
+    box = geometry.box_about(start[None], (reach + FARTHEST_MM) / sides, volume.voxels.shape)
+    low = np.array([part.start for part in box])
+    depth = _depth(volume.voxels[box].astype(np.float64), float(volume.voxels[tuple(voxels.T)].min()))
     at = _rested(start - low, depth**2, reach / sides, SETTLED_MM / sides) + low
     if np.linalg.norm((at - start) * sides) > FARTHEST_MM:
         at = start
@@ -59,7 +57,7 @@ def _depth(block: FloatArray, darkest: float) -> FloatArray:
     """How far each voxel (i, j, k) lies below the block's median, zero where it lost less than half."""
     level = float(np.median(block))
     lost = level - block
-    depth: FloatArray = np.where(lost >= HALF * max(level - darkest, 0.0), np.maximum(lost, 0.0), 0.0)
+    depth: FloatArray = np.where(lost >= HALF * max(level - darkest, 0.0), lost, 0.0)
     return depth
 
 

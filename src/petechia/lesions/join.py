@@ -42,8 +42,6 @@ def _darkest(voxels: NDArray[np.int32], volume: Volume) -> FloatArray:
 def _tissue(ends: FloatArray, volume: Volume) -> float:
     """Median of the block AROUND_MM about both ends (2, 3), what is masked to zero left out."""
     margin = AROUND_MM / np.asarray(geometry.spacing_mm(volume.affine_ras))
-    low = np.clip(np.floor(ends.min(0) - margin).astype(int), 0, volume.voxels.shape)
-    high = np.clip(np.ceil(ends.max(0) + margin).astype(int) + 1, low, volume.voxels.shape)
-    block = volume.voxels[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))]
+    block = volume.voxels[geometry.box_about(ends, margin, volume.voxels.shape)]
     seen = block[block != 0]
     return float(np.median(seen)) if seen.size else 0.0

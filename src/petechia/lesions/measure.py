@@ -28,6 +28,7 @@ class Found:
     kind: LesionClass
     candidate: Candidate
     voxels: NDArray[np.int32]  # (n, 3) of the scan
+    centre_ras_mm: FloatArray  # (3,)
 
 
 def measure_all(
@@ -52,10 +53,11 @@ def measure_all(
         voxels = _free(native_voxels(candidate, scores, volume), taken)
         if voxels is None:
             continue  # wholly inside a lesion already listed: the same dot seen twice
-        if localised and not is_possible(places.anatomy, centre_ras_mm(voxels, volume), 1.0):
+        centre = centre_ras_mm(voxels, volume)
+        if localised and not is_possible(places.anatomy, centre, 1.0):
             continue  # in bone, sinus, scalp or ventricle
         taken.update(map(tuple, voxels.tolist()))
-        _add(found, Found(kind, candidate, voxels), volume)
+        _add(found, Found(kind, candidate, voxels, centre), volume)
     return tuple(_lesion(number, each, volume, places) for number, each in enumerate(found, start=1))
 
 
@@ -64,7 +66,8 @@ def _add(found: list[Found], new: Found, volume: Volume) -> None:
     for index, each in enumerate(found):
         bleeds = each.kind in BLEEDS and new.kind in BLEEDS
         if bleeds and is_one_dark_place(each.voxels, new.voxels, volume):
-            found[index] = replace(each, voxels=np.concatenate([each.voxels, new.voxels]))
+            both = np.concatenate([each.voxels, new.voxels])
+            found[index] = replace(each, voxels=both, centre_ras_mm=centre_ras_mm(both, volume))
             return
     found.append(new)
 
@@ -80,9 +83,8 @@ def native_voxels(candidate: Candidate, scores: ScoreMap, volume: Volume) -> NDA
     outline = geometry.apply_affine(to_scan, outline_mm)
     sides = np.asarray(geometry.spacing_mm(volume.affine_ras))
     margin = (REACH_MM + 3.0) / sides
-    low = np.clip(np.floor(outline.min(0) - margin).astype(int), 0, np.asarray(volume.voxels.shape) - 1)
-    high = np.clip(np.ceil(outline.max(0) + margin).astype(int) + 1, low + 1, volume.voxels.shape)
-    block = volume.voxels[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))]
+    box = geometry.box_about(outline, margin, volume.voxels.shape)
+    low, block = np.array([part.start for part in box]), volume.voxels[box]
     near = _near_outline(block.shape, outline - low, sides, scores.spacing_mm)
     surroundings = block[~near]
     level = float(np.median(surroundings)) if surroundings.size else float(block.max())
@@ -115,8 +117,7 @@ def _free(voxels: NDArray[np.int32], taken: set[tuple[int, int, int]]) -> NDArra
 
 
 def _lesion(number: int, found: Found, volume: Volume, places: Places) -> Lesion:
-    candidate = found.candidate
-    centre = centre_ras_mm(found.voxels, volume)
+    candidate, centre = found.candidate, found.centre_ras_mm
     voxel_mm3 = float(abs(np.linalg.det(volume.affine_ras[:3, :3])))
     volume_mm3 = len(found.voxels) * voxel_mm3
     diameter = float(np.cbrt(6.0 * volume_mm3 / np.pi))

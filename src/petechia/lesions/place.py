@@ -83,12 +83,11 @@ def ring_votes(
 
     fall_mm: votes weigh less with the distance from the ball; None: all alike.
     """
-    low, distance = _around(anatomy, centre_ras_mm, radius_mm + RING_MM)
+    box, distance = _around(anatomy, centre_ras_mm, radius_mm + RING_MM)
     beyond = distance - radius_mm
     weight = ((beyond > 0) & (beyond <= RING_MM)).astype(np.float64)  # (i, j, k)
     if fall_mm is not None:
         weight *= np.exp(-0.5 * (beyond / fall_mm) ** 2)
-    box = tuple(slice(int(a), int(a) + n) for a, n in zip(low, distance.shape, strict=True))
     block = anatomy.probability[(slice(None), *box)].astype(np.float64)  # (class, i, j, k)
     votes: FloatArray = (block * weight).sum((1, 2, 3)) / max(float(weight.sum()), 1e-9)
     return votes
@@ -109,16 +108,13 @@ def _region(classes: tuple[str, ...], votes: FloatArray) -> Region:
 
 def _around(
     anatomy: ScoreMap, centre_ras_mm: FloatArray, reach_mm: float
-) -> tuple[NDArray[np.intp], FloatArray]:
+) -> tuple[tuple[slice, slice, slice], FloatArray]:
     """A block of the anatomy grid around a point, and each voxel's distance from it in mm."""
-    shape = np.asarray(anatomy.probability.shape[1:])
     centre = geometry.apply_affine(np.linalg.inv(anatomy.affine_ras), centre_ras_mm[None])[0]
-    reach = reach_mm / anatomy.spacing_mm
-    low = np.clip(np.floor(centre - reach).astype(np.intp), 0, shape - 1)
-    high = np.clip(np.ceil(centre + reach).astype(np.intp) + 1, low + 1, shape)
-    axes = [np.arange(int(a), int(b)) for a, b in zip(low, high, strict=True)]
-    index = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
-    return low, np.linalg.norm((index - centre) * anatomy.spacing_mm, axis=-1)
+    reach = np.full(3, reach_mm / anatomy.spacing_mm)
+    box = geometry.box_about(centre[None], reach, anatomy.probability.shape[1:])
+    index = np.stack(np.meshgrid(*(np.arange(part.start, part.stop) for part in box), indexing="ij"), -1)
+    return box, np.linalg.norm((index - centre) * anatomy.spacing_mm, axis=-1)
 
 
 def learn_places(anatomy: ScoreMap, brain: NDArray[np.bool_], sides_known: bool) -> Places:

@@ -31,7 +31,8 @@ MIN_BIN = 0.025  # wrapped phase fills its range: no tenth of it is nearly empty
 _MAGNITUDE = "Give the magnitude or SWI of the same series."
 CUT_FRACTION = 0.05  # of the widest section; a spinal cord leaving the image is less
 STRIPPED_FRACTION = 0.95
-# Bright over dark outliers deep in the brain. Simulated SWI and GRE gave 0.6 to 1.0; turned, 1.0 to 1.7.
+# Bright over dark outliers deep in the brain. Simulated SWI and GRE gave 0.5 to 1.3, with
+# bright CSF up to 1.5; turned, 1.0 to 1.7.
 BRIGHT_TAIL_DOUBT = 1.15
 BRIGHT_TAIL_SURE = 1.3
 BRIGHT_TAIL_MAP = 1.05  # where the background is no darker than the brain
