@@ -28,6 +28,7 @@ from petechia.train.finish import write_network
 from petechia.train.mine import false_alarms
 from petechia.train.model import fold, unfold
 from petechia.train.systems import common
+from petechia.train.systems.balance import RARE_LOGIT, balanced_loss
 from petechia.train.systems.common import CMB, Switches, SystemFacts
 from petechia.train.systems.examples import iso_example
 from petechia.train.train import Phase, Report, TrainSettings, run_phase
@@ -35,10 +36,6 @@ from petechia.types import FloatArray, Prepared
 
 STEM = 2  # voxels folded into one along each axis: a quarter of the cost
 WIDTHS = (24, 48, 96)
-REST_WEIGHT = 50.0  # of all that is no bleed, beside all that is one, in the cross-entropy
-RARE_LOGIT = -4.0  # of a microbleed before any training: one voxel in fifty, as REST_WEIGHT has it
-MISSED, INVENTED = 0.7, 0.3  # Tversky 1977: what a missed and an invented voxel cost
-SMOOTH = 10.0  # voxels: a patch without a bleed must not shout
 SIZE = rodeja.WINDOW.size
 FIRST = PatchOptions(
     SIZE, (("cmb", 0.5), ("calcification", 0.1), ("vessel", 0.1), ("haemorrhage", 0.05)), 0.3
@@ -96,24 +93,6 @@ class UNet3D(nn.Module):
         return unfold(self.head(x), STEM)
 
 
-def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy balanced between bleeds and the rest, and 1 - Tversky index.
-
-    logits (b, 2, i, j, k), target (b, i, j, k): 0, 1, IGNORE.
-    """
-    known = target != IGNORE
-    wanted = (target == 1).float()
-    entropy = F.cross_entropy(logits, wanted.long(), reduction="none")  # (b, i, j, k)
-    # Each by its own number of voxels: one in 50,000 is a bleed, and would be drowned.
-    missed = (entropy * wanted).sum() / wanted.sum().clamp_min(1)
-    rest = known * (1 - wanted)
-    invented = (entropy * rest).sum() / rest.sum().clamp_min(1)
-    found = torch.softmax(logits, 1)[:, 1] * known
-    hit = (found * wanted).sum()
-    cost = MISSED * (wanted - found * wanted).sum() + INVENTED * (found - found * wanted).sum()
-    return missed + REST_WEIGHT * invented + 1.0 - (hit + SMOOTH) / (hit + cost + SMOOTH)
-
-
 def train(settings: TrainSettings, switches: Switches, report: Report) -> Path:
     """Train on simulated scans and write the model; returns its folder."""
     settings = common.within(FACTS, settings)
@@ -128,7 +107,7 @@ def learn(scans: list[Example], settings: TrainSettings, report: Report, start: 
     """Both phases on scans at 1 mm; returns the weights."""
     rng = np.random.default_rng([settings.seed, 20])
     sources = [data.to_source(scan, FIRST, rng) for scan in scans]
-    first = Phase("rodeja-first", settings.steps, settings.learning_rate, loss, start)
+    first = Phase("rodeja-first", settings.steps, settings.learning_rate, balanced_loss, start)
     weights = run_phase(UNet3D, first, _patches(sources, settings.batch, FIRST, rng), settings, report)
     if not settings.hard_steps:
         return weights
@@ -138,7 +117,7 @@ def learn(scans: list[Example], settings: TrainSettings, report: Report, start: 
         hard = false_alarms(score(scan), scan)
         sources.append(data.to_source(scan, HARD, rng, hard))
         report(f"{scan.name}: {len(hard)} false alarms to learn from")
-    second = Phase("rodeja", settings.hard_steps, settings.hard_rate, loss, weights)
+    second = Phase("rodeja", settings.hard_steps, settings.hard_rate, balanced_loss, weights)
     return run_phase(UNet3D, second, _patches(sources, settings.batch, HARD, rng), settings, report)
 
 

@@ -108,7 +108,7 @@ def test_a_slice_alone_is_scored_as_in_the_whole_scan() -> None:
 def test_lesion_and_background_slices_come_one_to_one_and_labels_follow_the_image() -> None:
     rng = np.random.default_rng(3)
     image, target = next(system.slices([drawn()], 12, Switches(channels=("swi",)), rng))
-    assert image.shape == (12, 3, 256, 256, 1)
+    assert image.shape == (12, 3, system.CROP, system.CROP, 1)
     assert [bool((t > 0).any()) for t in target[1::2]] == [False] * 6
     assert sum(bool((t > 0).any()) for t in target[::2]) >= 5  # a large shift may push one out of the slice
     for picture, wanted in zip(image, target, strict=True):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from petechia.systems import kim
+from petechia.train.model import unfold
 from petechia.train.systems import kim_rpn as system
 from petechia.train.systems.common import Switches
 from systems_drawn import BLEEDS, drawn, settings
@@ -25,7 +26,7 @@ def test_the_decoder_stops_at_a_quarter_of_the_resolution(ffm: bool) -> None:
     image = torch.rand(1, 2, SIZE, SIZE, SIZE)
     with torch.no_grad():
         answer, cells = network(image), system.Cells(network)(image)
-    assert answer.shape == (1, 7, GRID, GRID, GRID)
+    assert answer.shape == (1, 7 + 64, GRID, GRID, GRID)
     assert cells.shape == (1, 5, GRID, GRID, GRID)
     assert torch.allclose(cells[:, 0], torch.sigmoid(answer[:, 0]))
     assert torch.allclose(cells[:, 1:], answer[:, 1:5])
@@ -43,7 +44,7 @@ def test_distances_are_those_to_the_prototypes() -> None:
     with torch.no_grad():
         seen, answer = network.features(image), network(image)
         by_hand = [((seen[0, :, 3, 4, 5] - each) ** 2).mean() for each in network.prototypes]
-    assert answer[0, 5:, 3, 4, 5].tolist() == pytest.approx([float(each) for each in by_hand], rel=1e-4)
+    assert answer[0, 5:7, 3, 4, 5].tolist() == pytest.approx([float(each) for each in by_hand], rel=1e-4)
 
 
 def _cube(centre: np.ndarray, side: float) -> set[tuple[int, int, int]]:
@@ -109,7 +110,7 @@ def test_the_region_loss_is_what_a_pencil_gives() -> None:
     found = math.log1p(math.exp(-1)) / (1 + math.exp(1)) ** 2
     box = 0.5 * 0.25**2 + (2.0 - 0.5)
     wanted = alarm + found + box
-    assert float(system.loss(answer, target, hspl=False)) == pytest.approx(wanted, rel=1e-5)
+    assert float(system.region_loss(answer, target)) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_the_concentration_loss_reads_the_bleed_and_the_highest_minable_cell() -> None:
@@ -128,7 +129,9 @@ def test_the_concentration_loss_reads_the_bleed_and_the_highest_minable_cell() -
     mimic = -math.log(math.exp(-1.5) / (math.exp(-2) + math.exp(-1.5)))
     wanted = (bleed + mimic) / 2 + system.PULL * (1.0 + 1.5) / 2
     assert float(system.concentration(answer, target)) == pytest.approx(wanted, rel=1e-5)
-    whole = system.loss(answer, target) - system.loss(answer, target, hspl=False)
+    outlined = torch.cat([answer, torch.zeros(3, 64, GRID, GRID, GRID)], 1)
+    known = torch.cat([target, torch.zeros(3, 64, GRID, GRID, GRID)], 1)
+    whole = system.loss(outlined, known) - system.loss(outlined, known, hspl=False)
     assert float(whole) == pytest.approx(0.5 * wanted, rel=1e-3)
     assert float(system.concentration(answer[2:], target[2:])) == 0.0
 
@@ -137,13 +140,14 @@ def test_crops_with_and_without_bleeds_come_one_to_one() -> None:
     rng = np.random.default_rng(0)
     image, target = next(system.crops([system.seen(drawn()), system.seen(drawn("b", ()))], 8, SIZE, rng))
     assert image.shape == (8, 2, SIZE, SIZE, SIZE)
-    assert target.shape == (8, 6, GRID, GRID, GRID)
+    assert target.shape == (8, 6 + 64, GRID, GRID, GRID)
     assert [bool((crop[0] == 1).any()) for crop in target] == [True, False] * 4
     for crop, wanted in zip(image[::2], target[::2], strict=True):
         cell = (wanted[0] == 1).nonzero()[0]
         at = (cell + 0.5) * 4 - 0.5 + 4 * wanted[1:4, cell[0], cell[1], cell[2]]
         i, j, k = (int(n) for n in at.round())
         assert float(crop[0, i, j, k]) < 0.3 * float(crop[0].max())  # dark where the box says it lies
+        assert int(unfold(wanted[None, 6:], 4)[0, 0, i, j, k]) == 1  # and outlined there
 
 
 def test_the_sign_of_the_phase_is_turned_and_now_and_then_it_is_missing() -> None:
@@ -168,3 +172,12 @@ def test_each_step_of_the_ladder_trains(
     lines: list[str] = []
     system.learn([system.seen(drawn()), system.seen(drawn("b", ()))], again, switches, lines.append)
     assert lines[0] == "going on from step 2"
+
+
+def test_crops_without_bleeds_lie_about_the_brain() -> None:
+    rng = np.random.default_rng(2)
+    image = np.zeros((2, 80, 80, 80), np.float16)
+    image[0, 60:70, 10:20, 40:50] = 1.0  # one voxel in 500
+    scan = system.Seen(image, np.zeros((0, 5)), np.zeros((80, 80, 80), np.uint8))
+    starts = [system._start_without([scan], SIZE, rng, tries=20_000)[1] for _ in range(5)]
+    assert all(image[0][tuple(start + SIZE // 2)] > 0 for start in starts)
