@@ -32,7 +32,7 @@ def train(
     hard_steps: int | None = None,
     anatomy_steps: int = 2400,
     anatomy_scans: int = 240,
-    second_steps: int = 900,
+    second_steps: int | None = None,
     batch: int = 10,
     learning_rate: float | None = None,
     contrast: Literal["swi", "gre", "qsm", "both", "all"] = "both",
@@ -98,7 +98,8 @@ def train(
     anatomy_scans
         How many scans to simulate for it, at its 2.5 mm.
     second_steps
-        Training steps of the second look at candidates, or of the CNN of hassanzadeh-cnn-yolo.
+        Training steps of the second look at candidates, or of the CNN of hassanzadeh-cnn-yolo: 900,
+        with --finetune 100.
     batch
         Patches, crops or slices a step.
     learning_rate
@@ -130,6 +131,7 @@ def train(
     scans = (0 if tuned else 120) if scans is None else scans
     steps = (300 if tuned else 1300) if steps is None else steps
     hard_steps = (100 if tuned else 900) if hard_steps is None else hard_steps
+    second_steps = (100 if tuned else 900) if second_steps is None else second_steps
     learning_rate = (3e-4 if tuned else 2e-3) if learning_rate is None else learning_rate
     first = 0 if start_from or tuned else 1  # a network that was never trained must not become a model
     _check((
@@ -137,7 +139,7 @@ def train(
         ("bad-steps", "--steps", steps, first), ("bad-steps", "--hard-steps", hard_steps, 0),
         ("bad-steps", "--anatomy-steps", anatomy_steps, first),
         ("bad-count", "--anatomy-scans", anatomy_scans, 2),
-        ("bad-steps", "--second-steps", second_steps, first),
+        ("bad-steps", "--second-steps", second_steps, 0 if tuned else first),
         ("bad-count", "--choosing-scans", choosing_scans, 0 if tuned else 1),
     ), learning_rate)  # fmt: skip
     require_train("train")

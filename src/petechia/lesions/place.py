@@ -19,7 +19,7 @@ FALL_MM = (
     2.0  # standard deviation by which votes fall with the distance from the edge: near tissue knows best
 )
 LEAST_VOTES = 0.05  # share of the ring's votes that parenchyma needs to be placed at all
-MIDLINE_MM = 3.0
+MIDLINE_MM = 2.5  # from the plane, as in the truth of simulated scans
 # A microbleed is at least half surrounded by parenchyma (Greenberg 2009); half of that on a map this coarse.
 LEAST_PARENCHYMA = 0.25
 MOST_VENTRICLE = 0.75  # of the ring: choroid plexus, not brain

@@ -99,11 +99,14 @@ def local_phase(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: Floa
     return LocalPhase(_local_phase(turning * image, affine) * inside, affine, inside)
 
 
-def sign_of_iron(chi: LocalSusceptibility, veins_ras_mm: FloatArray) -> int:
-    """+1 or -1, which sign the veins at positions (n, 3) have in the map; 0 where they do not tell."""
-    if len(veins_ras_mm) < LEAST_VEIN_VOXELS:
+def sign_of_iron(chi: LocalSusceptibility, iron_ras_mm: FloatArray, least: int = LEAST_VEIN_VOXELS) -> int:
+    """+1 or -1, which sign veins or bleeds at positions (n, 3) have in the map; 0 where they do not tell.
+
+    least: voxels, below which they do not.
+    """
+    if len(iron_ras_mm) < least:
         return 0
-    mean = float(chi.at(veins_ras_mm).mean())
+    mean = float(chi.at(iron_ras_mm).mean())
     return 0 if abs(mean) < CLEAR_SIGN else int(np.sign(mean))
 
 

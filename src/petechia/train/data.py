@@ -21,7 +21,12 @@ from petechia.geometry import apply_affine
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
 from petechia.prepared.patches import PATCH_VOXELS, SUSCEPTIBILITY_UNIT, cubes
-from petechia.prepared.susceptibility import iron_positive, local_susceptibility, sign_of_iron
+from petechia.prepared.susceptibility import (
+    LEAST_VEIN_VOXELS,
+    iron_positive,
+    local_susceptibility,
+    sign_of_iron,
+)
 from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.head import build_head
 from petechia.simulate.scan import LABELS, SimulatedScan, simulate_scan
@@ -91,15 +96,27 @@ def to_example(scan: SimulatedScan, name: str) -> Example:
     fine = prepare.detector_grid(volume, regions > 0, canonical_affine)
     detector = prepare.for_detector_in(volume, regions > 0, canonical_affine)
     fine_labels = beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE)
-    veins = apply_affine(fine.affine_ras, np.argwhere(fine_labels == LABELS.index("vessel")))
-    chi = local_susceptibility(volume, regions > 0, canonical_affine)
-    chi = iron_positive(chi, sign_of_iron(chi, veins)) if chi else None
     return Example(
         name=name,
         image=detector.image[0].astype(np.float16),
         labels=fine_labels,
-        chi=np.rint(chi.on_grid(fine.shape, fine.affine_ras) / CHI_STEP).astype(np.int8) if chi else None,
+        chi=stored_chi(volume, regions > 0, canonical_affine, fine, fine_labels == LABELS.index("vessel")),
     )
+
+
+def stored_chi(
+    volume: Volume, brain: NDArray[np.bool_], affine_ras: FloatArray, grid: grids.Grid,
+    iron: NDArray[np.bool_], least: int = LEAST_VEIN_VOXELS,
+) -> NDArray[np.int8] | None:  # fmt: skip
+    """Local susceptibility on a grid by CHI_STEP, from the scan's phase, iron positive; None without phase.
+
+    brain with its affine; iron (i, j, k) on the grid: what is known to hold iron, and tells the sign, if
+    `least` voxels or more.
+    """
+    chi = local_susceptibility(volume, brain, affine_ras)
+    if chi:
+        chi = iron_positive(chi, sign_of_iron(chi, apply_affine(grid.affine_ras, np.argwhere(iron)), least))
+    return np.rint(chi.on_grid(grid.shape, grid.affine_ras) / CHI_STEP).astype(np.int8) if chi else None
 
 
 def beyond(
@@ -265,12 +282,13 @@ def candidate_batches(
     """Endless batches of cubes (count, CHANNELS, n, n, n) and classes (count,), half of them microbleeds.
 
     images (m, CHANNELS, n + 2 j, ...) are cut at random within JITTER_VOXELS j:
-    a peak is never quite the centre.
+    a peak is never quite the centre. Where there are no microbleeds, or nothing else, all are of one kind.
     """
     is_bleed = kinds == LABELS.index("cmb")
     bleeds, others = np.flatnonzero(is_bleed), np.flatnonzero(~is_bleed)
+    half = count // 2 if len(bleeds) and len(others) else count * bool(len(bleeds))
     while True:
-        chosen = np.concatenate([rng.choice(bleeds, count // 2), rng.choice(others, count - count // 2)])
+        chosen = np.concatenate([rng.choice(bleeds, half), rng.choice(others, count - half)])
         cut = [_jittered(images[index].astype(np.float32), rng) for index in chosen]
         yield torch.from_numpy(np.stack(cut)), torch.from_numpy(kinds[chosen].astype(np.int64))
 

@@ -1,6 +1,6 @@
 """Going on from shipped weights on a user's labels, with or without simulated scans beside them.
 
-The anatomy and, where the labels cannot teach it, the second look stay as they were.
+Detector and second look are tuned; the anatomy stays as it was.
 """
 
 from __future__ import annotations
@@ -15,17 +15,29 @@ from petechia.errors import UsageError
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
 from petechia.simulate.scan import LABELS
-from petechia.train.data import OUTSIDE, Example, beyond
+from petechia.train.data import OUTSIDE, Example, beyond, stored_chi
 from petechia.train.finish import Choosing, Trained, export_default, tuned
 from petechia.train.labelled import labelled_scans
 from petechia.train.systems.examples import Labelled, taught_labels
-from petechia.train.train import PATHS, Report, TrainSettings, ensure_examples, started_from, train_detector
+from petechia.train.train import (
+    PATHS,
+    Report,
+    TrainSettings,
+    bleed_or_not,
+    ensure_examples,
+    started_from,
+    train_detector,
+    train_second_look,
+)
+
+LEAST_BLEED_VOXELS = 20  # of labelled bleeds that tell the sign of iron: surer than veins that a network sees
 
 
 def finetune_default(settings: TrainSettings, report: Report) -> Path:
-    """The default's detector, further trained on `settings.data`; returns the new model's folder.
+    """The default's detector and second look, further trained on `settings.data`; returns the model's folder.
 
-    With `choosing_scans` 0 the thresholds of the model it began from are kept, and the card says so.
+    With `second_steps` 0 the second look stays as it was, as where the model has none. With
+    `choosing_scans` 0 the thresholds of the model it began from are kept, and the card says so.
     Raises UsageError `no-start-weights`, `no-labels`.
     """
     if settings.start_from is None or settings.data is None:
@@ -38,10 +50,11 @@ def finetune_default(settings: TrainSettings, report: Report) -> Path:
     report(f"{len(taught)} labelled scans, {sum(_bleeds(each) for each in taught)} with bleeds")
     simulated = ensure_examples(settings, report) if settings.scans else []
     detector = train_detector(taught + simulated, settings, report)
-    second = settings.start_from / "second_look.safetensors"
-    trained = Trained(
-        settings.start_from / "anatomy.safetensors", detector, second if second.is_file() else None
-    )
+    shipped = settings.start_from / "second_look.safetensors"
+    second = shipped if shipped.is_file() else None
+    if second and settings.second_steps:
+        second = train_second_look(taught + simulated, detector, settings, report, bleed_or_not)
+    trained = Trained(settings.start_from / "anatomy.safetensors", detector, second)
     facts = {name: str(value) for name, value in asdict(settings).items() if name not in PATHS}
     facts |= {
         "started_from": origin,
@@ -57,14 +70,15 @@ def finetune_default(settings: TrainSettings, report: Report) -> Path:
 
 
 def plain_example(seen: Labelled) -> Example:
-    """A labelled scan on the detector's grid; the anatomy network and the phase are not taught by it."""
+    """A labelled scan on the detector's grid; its bleeds tell the sign that iron has in its phase."""
     volume = seen.volume
     brain, affine = geometry.to_canonical(seen.brain, volume.affine_ras)
     labels = taught_labels(seen)
     fine = prepare.detector_grid(volume, brain, affine)
     image = prepare.for_detector_in(volume, brain, affine).image[0].astype(np.float16)
     on_grid = beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE)
-    return Example(volume.name, image, on_grid)
+    chi = stored_chi(volume, brain, affine, fine, on_grid == LABELS.index("cmb"), LEAST_BLEED_VOXELS)
+    return Example(volume.name, image, on_grid, chi)
 
 
 def _bleeds(example: Example) -> int:

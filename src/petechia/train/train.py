@@ -159,8 +159,9 @@ def train_detector(examples: list[Example], settings: TrainSettings, report: Rep
 
 
 def train_second_look(
-    examples: list[Example], detector: Path, settings: TrainSettings, report: Report
-) -> Path:
+    examples: list[Example], detector: Path, settings: TrainSettings, report: Report,
+    loss: Loss = F.cross_entropy,
+) -> Path:  # fmt: skip
     """A classifier of what the detector proposes: every planted microbleed, and everything taken for one."""
     rng = np.random.default_rng([settings.seed, 12])
     device = torch.device(settings.device)
@@ -175,7 +176,7 @@ def train_second_look(
     every, kind = np.concatenate(images), np.concatenate(kinds)
     report(f"second look: {len(kind)} candidates, {int((kind == LABELS.index('cmb')).sum())} microbleeds")
     start = _start_weights(settings, "second_look")
-    phase = Phase("second_look", settings.second_steps, settings.learning_rate, F.cross_entropy, start)
+    phase = Phase("second_look", settings.second_steps, settings.learning_rate, loss, start)
     batches = data.candidate_batches(every, kind, settings.second_batch, rng)
     return run_phase(build_second_look, phase, batches, settings, report)
 
@@ -372,6 +373,17 @@ def _entropy_and_dice(
         overlap = 2.0 * (found * (labels == index)).sum() + SMOOTH
         total = total + 0.5 * (1.0 - overlap / (found.sum() + wanted.sum() + SMOOTH))
     return total
+
+
+def bleed_or_not(logits: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of microbleed against all other classes together: labels that tell no more than that.
+
+    logits (n, classes), kinds (n,) by LABELS.
+    """
+    log = F.log_softmax(logits, 1)
+    cmb = LABELS.index("cmb")
+    others = torch.cat([log[:, :cmb], log[:, cmb + 1 :]], 1).logsumexp(1)  # (n,)
+    return -torch.where(kinds == cmb, log[:, cmb], others).mean()
 
 
 def learning_rate(done: float, highest: float) -> float:

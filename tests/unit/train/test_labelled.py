@@ -11,8 +11,9 @@ import pytest
 from petechia.cli.main import main
 from petechia.evaluate.values import Planted
 from petechia.network.card import WEIGHTS
+from petechia.prepared.susceptibility import LocalSusceptibility
 from petechia.simulate.scan import IGNORE, LABELS
-from petechia.train import finetune, finish, labelled
+from petechia.train import data, finetune, finish, labelled
 from petechia.train.systems import examples
 from petechia.types import Volume
 
@@ -89,6 +90,23 @@ def test_an_example_of_a_labelled_scan_has_its_bleed_where_the_image_is_dark() -
     default = finetune.plain_example(labelled.from_planted(volume, brain, _planted()))
     assert np.array_equal(default.image, made.image)
     assert np.array_equal(default.labels, made.labels)
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_bleeds_of_a_labelled_scan_tell_the_sign_of_its_phase(
+    sign: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = _volume()
+    voxels = np.full(volume.voxels.shape, -0.2 * sign, np.float32)
+    voxels[15:26, 15:26, 4:13] = 2.0 * sign  # about the first bleed
+    chi = LocalSusceptibility(voxels, volume.affine_ras)
+    monkeypatch.setattr(data, "local_susceptibility", lambda *_: chi)
+    made = finetune.plain_example(labelled.from_planted(volume, np.ones(voxels.shape, bool), _planted()))
+    assert made.chi is not None
+    bleed = made.labels == LABELS.index("cmb")
+    assert bleed.sum() >= finetune.LEAST_BLEED_VOXELS
+    assert (made.chi[bleed] == round(2.0 / data.CHI_STEP)).all()
+    assert int(made.chi.min()) == round(-0.2 / data.CHI_STEP)
 
 
 def test_thresholds_are_kept_where_none_are_chosen_and_the_card_says_so(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from petechia.train import data
 from petechia.train.data import JITTER_VOXELS, Example
 from petechia.train.mine import _by_torch, cmb_scorer, false_alarms, proposals
 from petechia.train.model import build_detector, build_second_look, start_from
+from petechia.train.train import bleed_or_not
 
 CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
 
@@ -94,3 +95,23 @@ def test_the_fast_way_to_score_an_example_agrees_with_torch() -> None:
     assert fast.dtype == np.float32  # scipy.ndimage, which looks for peaks in it next, takes no 16 bits
     assert false_alarms(np.maximum(fast, 0.6), example).shape[1] == 3
     assert np.abs(fast - _by_torch(network, example, torch.device("cpu"))).max() < 5e-3  # 16-bit weights
+
+
+def test_candidates_all_of_one_kind_still_make_batches() -> None:
+    side = 8 + 2 * JITTER_VOXELS
+    images = np.ones((3, CHANNELS, side, side, side), np.float16)
+    for kind in (0, CMB):
+        kinds = np.full(3, kind)
+        _, target = next(data.candidate_batches(images, kinds, 6, np.random.default_rng(0)))
+        assert target.tolist() == [kind] * 6
+
+
+def test_labels_that_know_only_bleeds_teach_bleed_or_not() -> None:
+    """By hand: what the others share among themselves does not matter."""
+    p = np.array([0.1, 0.6, 0.05, 0.05, 0.1, 0.05, 0.05])
+    logits = torch.tensor(np.log(np.stack([p, p, np.roll(p, 2)])))
+    kinds = torch.tensor([CMB, 0, VESSEL])  # the third's microbleed has 0.05
+    wanted = -(np.log(0.6) + np.log(0.4) + np.log(0.95)) / 3
+    assert np.isclose(float(bleed_or_not(logits, kinds)), wanted)
+    shuffled = logits[:, [5, 1, 6, 0, 3, 2, 4]]
+    assert np.isclose(float(bleed_or_not(shuffled, kinds)), wanted)
