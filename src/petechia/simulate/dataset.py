@@ -63,7 +63,7 @@ def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> Non
             "output-path", out, found="a folder that is not empty", need="a new or empty folder",
             remedy="Choose another -o.",
         )  # fmt: skip
-    _write_front(out)
+    write_front(out)
     participants = []
     for index in range(options.n):
         subject = f"sub-{index + 1:04d}"
@@ -87,7 +87,7 @@ def write_subject(
     for contrast in contrasts:
         with_qsm = "qsm" in options.parts and contrast == "swi"
         scan = simulate_scan(model, draw_plan(contrast, rng, options.world), seed, with_qsm)
-        _write_scan(out, subject, scan, options)
+        write_scan(out, subject, scan, options)
     if "t2w" in options.parts:
         _write_spin_echo(out, subject, t2_weighted(model, seed))
 
@@ -131,7 +131,7 @@ def _heads(options: DatasetOptions) -> list[Path | None]:
     return chosen
 
 
-def _write_front(out: Path) -> None:
+def write_front(out: Path) -> None:
     """dataset_description.json, README and .bidsignore of the dataset and of its truth."""
     generated = [{"Name": "petechia simulate", "Version": __version__, "Description": DISCLAIMER}]
     common: dict[str, object] = {
@@ -163,7 +163,8 @@ def _write_front(out: Path) -> None:
     write_file(out / "derivatives" / "truth" / "README", readme.encode())
 
 
-def _write_scan(out: Path, subject: str, scan: SimulatedScan, options: DatasetOptions) -> None:
+def write_scan(out: Path, subject: str, scan: SimulatedScan, options: DatasetOptions) -> None:
+    """One acquisition of a subject: its image, the parts that are asked for, sidecars and truth."""
     contrast = scan.plan.protocol.contrast
     stem = f"{subject}_acq-{contrast}"
     folder = out / subject / "anat"

@@ -63,6 +63,11 @@ FACTS = SystemFacts(
 )  # fmt: skip
 
 
+def classes_of(switches: Switches) -> tuple[str, ...]:
+    """What the network tells apart."""
+    return MULTI if switches.multi_class else SINGLE
+
+
 class Level(nn.Sequential):
     """Two 3x3 convolutions, batch norm, ReLU. (n, c_in, i, j) -> (n, c_out, i, j)."""
 
@@ -128,7 +133,7 @@ def slices(
     scans: list[SystemExample], count: int, switches: Switches, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless batches, every other slice with a lesion: (count, 3, CROP, CROP, 1), (count, CROP, CROP, 1)."""
-    classes = MULTI if switches.multi_class else SINGLE
+    classes = classes_of(switches)
     scales = [_scales(scan, switches.channels) for scan in scans]
     labels = [truth(scan, classes) for scan in scans]
     held = [((each > 0) & (each != IGNORE)).any((0, 1)) for each in labels]  # per slice
@@ -210,7 +215,7 @@ def learn(
 ) -> Path:
     """One phase of that name; returns the weights."""
     rng = np.random.default_rng([settings.seed, 23])
-    classes = MULTI if switches.multi_class else SINGLE
+    classes = classes_of(switches)
     start = common.start_weights(settings, "detector")
     phase = Phase(name, settings.steps, settings.learning_rate, balanced_loss, start)
     batches = slices(scans, settings.batch, switches, rng)
@@ -232,7 +237,7 @@ def to_onnx(network: SliceUNet) -> bytes:
 
 def export(weights: Path, switches: Switches, folder: Path) -> dict[str, object]:
     """ONNX and safetensors into the model folder; returns what the card says of them."""
-    classes = MULTI if switches.multi_class else SINGLE
+    classes = classes_of(switches)
     network = load(weights, classes)
     fixed = {"classes": list(classes), "spacing_mm": ISO_SPACING_MM, "multiple": deepmir.AT_ONCE}
     return write_network(network, to_onnx(network), "detector", folder) | fixed
@@ -240,6 +245,6 @@ def export(weights: Path, switches: Switches, folder: Path) -> dict[str, object]
 
 def probability(network_run: Run, scan: SystemExample, switches: Switches) -> FloatArray:
     """Scores (class, i, j, k) of a scan at 1 mm, by the code that runs at use."""
-    classes = MULTI if switches.multi_class else SINGLE
+    classes = classes_of(switches)
     prepared = Prepared(channels(scan, switches.channels), np.eye(4), ISO_SPACING_MM)
     return deepmir.scores(prepared, scan.iso_labels != OUTSIDE, network_run, classes).probability

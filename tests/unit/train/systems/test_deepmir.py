@@ -148,6 +148,17 @@ def test_no_subject_lies_in_two_folds_and_every_scan_is_held_out_once(
     assert (tmp_path / "folds.tsv").read_text().count("\n") == len(rows) + 1
 
 
+def test_lesions_start_where_overlap_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = drawn()
+    truth = system.truth(scan, system.SINGLE)
+    said = np.where(truth == 1, 0.97, 0.85).astype(np.float32)  # all the rest is called as well, less surely
+    scan.iso_labels[:8] = IGNORE
+    said[:8] = 0.999  # what may not be taught has no say
+    monkeypatch.setattr(system, "probability", lambda *_: np.stack([1 - said, said]))
+    assert folds.best_overlap(lambda x: x, [scan], Switches(multi_class=False)) == (0.9,)
+    assert folds.score(scan, said >= 0.9, (1, "cmb", ("swi",))).found == 3
+
+
 def test_the_row_is_a_mean_over_subjects() -> None:
     rows = [
         folds.Row("swi", "a", 1, "cmb", 4, 2, 2),
