@@ -30,15 +30,15 @@ from petechia.simulate.world import World, draw_head_options
 from petechia.types import DISCLAIMER
 
 ACQUISITIONS = {
-    "coarse": ScanPlan(  # wider voxels than any that the default learned from
-        ScanProtocol("gre", "2d", 3.0, (0.025,), (1.8, 1.8, 4.0), slice_gap=0.2, snr=30.0, tilt_deg=(-8, 0))
-    ),
-    "short": ScanPlan(  # little blooming: an old 1.5 T protocol of a short echo time
-        ScanProtocol("gre", "2d", 1.5, (0.012,), (1.0, 1.0, 5.0), slice_gap=0.3, snr=20.0, tilt_deg=(-8, 0))
-    ),
     "projected": ScanPlan(  # what some archives keep of an SWI: slabs of minimum intensity
         ScanProtocol("swi", "3d", 3.0, (0.02,), (0.8, 0.8, 2.0), snr=25.0, tilt_deg=(-8, 0)),
         handling=Handling(seed=0, slab_mip_mm=12.0),
+    ),
+    "noisy": ScanPlan(  # a fast research SWI, noisier than any that the default learned from
+        ScanProtocol("swi", "3d", 3.0, (0.02,), (0.7, 0.7, 1.2), snr=6.0, tilt_deg=(-8, 0))
+    ),
+    "seven": ScanPlan(  # 7 T at 0.3 mm, finer than any that it learned from: veins everywhere
+        ScanProtocol("swi", "3d", 7.0, (0.015,), (0.3, 0.3, 1.0), snr=10.0, tilt_deg=(-8, 0))
     ),
 }
 TAUGHT = tuple(f"head_{n:02d}" for n in range(1, 13))
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--anatomy", type=Path, required=True)
     parser.add_argument("--elsewhere", type=Path, help="a simulated dataset of other acquisitions")
-    parser.add_argument("--acquisition", choices=list(ACQUISITIONS), default="coarse")
+    parser.add_argument("--acquisition", choices=list(ACQUISITIONS), default="projected")
     parser.add_argument("--model", default="default")
     parser.add_argument("--scans", type=int, default=10)
     parser.add_argument("--seed", type=int, default=710)

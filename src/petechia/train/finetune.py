@@ -18,12 +18,12 @@ from petechia.simulate.scan import LABELS
 from petechia.train.data import OUTSIDE, Example, beyond, stored_chi
 from petechia.train.finish import Choosing, Trained, export_default, tuned
 from petechia.train.labelled import labelled_scans
+from petechia.train.losses import bleed_or_not
 from petechia.train.systems.examples import Labelled, taught_labels
 from petechia.train.train import (
     PATHS,
     Report,
     TrainSettings,
-    bleed_or_not,
     ensure_examples,
     started_from,
     train_detector,

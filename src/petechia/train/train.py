@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from petechia.errors import UsageError
 from petechia.network.card import load_card
 from petechia.simulate.anatomy import HeadLabels, load_head
 from petechia.simulate.phantom import procedural_head
-from petechia.simulate.scan import IGNORE, LABELS
+from petechia.simulate.scan import LABELS
 from petechia.simulate.world import World
 from petechia.store.files import write_file
 from petechia.train import data
@@ -43,6 +43,7 @@ from petechia.train.anatomy_data import (
 from petechia.train.checkpoint import contiguous, resume, save_checkpoint
 from petechia.train.data import HARD_PATCHES, Example, PatchOptions
 from petechia.train.finish import Choosing, Trained, finish_model
+from petechia.train.losses import detector_loss, segmentation_loss
 from petechia.train.mine import cmb_scorer, false_alarms, proposals
 from petechia.train.model import build_anatomy, build_detector, build_second_look, knows_parcels, start_from
 
@@ -52,8 +53,6 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # logits, target ->
 TRAINING_HEADS = tuple(f"head_{n:02d}" for n in range(1, 13))  # never one of the heads that choose or report
 CLASS_WEIGHTS = (1.0, 6.0, 5.0, 1.5, 1.5, 1.0, 3.0)  # in the order of simulate.scan.LABELS
 HARD_CLASS_WEIGHTS = (1.0, 4.0, 4.0, 2.0, 1.0, 1.0, 2.0)  # in the second phase, nearer to their frequency
-DICE_CLASSES = (1, 2)  # the small ones: overlap counts them as much as the large
-SMOOTH = 10.0  # voxels, of Dice: a patch without the class must not shout
 ANATOMY_SEED = 500_000  # from here on, within a run: no head of the detector's is seen again
 SAVE_EVERY_S = 120.0
 _BUILDERS = {"anatomy": build_anatomy, "detector": build_detector, "second_look": build_second_look}
@@ -333,57 +332,6 @@ def training_head(name: str, seed: int, settings: TrainSettings) -> HeadLabels:
         "no-anatomy", path, found="no such label map", need="a folder of FreeSurfer label maps at 1 mm",
         remedy="Give it with --anatomy, or leave it away for procedural heads.",
     )  # fmt: skip
-
-
-def segmentation_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy over all classes plus Dice of all but the background.
-
-    logits (b, c, i, j, k), target (b, i, j, k).
-    """
-    return _entropy_and_dice(logits, target, torch.ones_like(logits[:, 0]), range(1, logits.shape[1]))
-
-
-def detector_loss(
-    logits: torch.Tensor, target: torch.Tensor, class_weights: tuple[float, ...]
-) -> torch.Tensor:
-    """Weighted cross-entropy over all classes plus Dice of DICE_CLASSES, every voxel with its own weight.
-
-    logits (b, c, i, j, k); target (b, 2, i, j, k) of `data.with_size_weights`.
-    """
-    by_class = torch.tensor(class_weights, device=logits.device)
-    return _entropy_and_dice(logits, target[:, 0].long(), target[:, 1], DICE_CLASSES, by_class)
-
-
-def _entropy_and_dice(
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    weight: torch.Tensor,
-    classes: Iterable[int],
-    by_class: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Cross-entropy plus half of 1 - Dice of each of `classes`; labels and weight (b, i, j, k)."""
-    known = labels != IGNORE
-    labels, weight = torch.where(known, labels, 0), weight * known
-    entropy = F.cross_entropy(logits, labels, by_class, reduction="none") * weight  # (b, i, j, k)
-    total = entropy.sum() / known.sum().clamp_min(1)
-    probability = torch.softmax(logits, 1)
-    for index in classes:
-        wanted = (labels == index) * weight
-        found = probability[:, index] * weight
-        overlap = 2.0 * (found * (labels == index)).sum() + SMOOTH
-        total = total + 0.5 * (1.0 - overlap / (found.sum() + wanted.sum() + SMOOTH))
-    return total
-
-
-def bleed_or_not(logits: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of microbleed against all other classes together: labels that tell no more than that.
-
-    logits (n, classes), kinds (n,) by LABELS.
-    """
-    log = F.log_softmax(logits, 1)
-    cmb = LABELS.index("cmb")
-    others = torch.cat([log[:, :cmb], log[:, cmb + 1 :]], 1).logsumexp(1)  # (n,)
-    return -torch.where(kinds == cmb, log[:, cmb], others).mean()
 
 
 def learning_rate(done: float, highest: float) -> float:

@@ -10,7 +10,7 @@ import torch
 
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.train import data
-from petechia.train.train import detector_loss
+from petechia.train.losses import detector_loss
 
 CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
 

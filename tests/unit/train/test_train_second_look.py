@@ -9,9 +9,9 @@ from petechia.prepared.patches import CHANNELS
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.train import data
 from petechia.train.data import JITTER_VOXELS, Example
+from petechia.train.losses import bleed_or_not
 from petechia.train.mine import _by_torch, cmb_scorer, false_alarms, proposals
 from petechia.train.model import build_detector, build_second_look, start_from
-from petechia.train.train import bleed_or_not
 
 CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
 

@@ -12,6 +12,7 @@ import torch
 from petechia.simulate.scan import LABELS
 from petechia.train import data, train
 from petechia.train.data import Example, PatchOptions
+from petechia.train.losses import segmentation_loss
 from petechia.train.model import UNet
 
 STEPS = 6
@@ -38,7 +39,7 @@ def _network() -> UNet:
 
 def _weights(out: Path, seed: int) -> bytes:
     settings = train.TrainSettings(out=out, seed=seed)
-    phase = train.Phase("tiny", STEPS, 1e-3, train.segmentation_loss)
+    phase = train.Phase("tiny", STEPS, 1e-3, segmentation_loss)
     return train.run_phase(_network, phase, _batches(seed), settings, lambda _line: None).read_bytes()
 
 
@@ -54,7 +55,7 @@ def test_a_run_stopped_half_way_ends_with_the_weights_of_a_whole_one(
     """The checkpoint holds weights, average, and the optimiser's state; the batches go on where they were."""
     whole = _weights(tmp_path / "whole", 1)
     settings = train.TrainSettings(out=tmp_path / "stopped", seed=1)
-    phase = train.Phase("tiny", STEPS, 1e-3, train.segmentation_loss)
+    phase = train.Phase("tiny", STEPS, 1e-3, segmentation_loss)
     monkeypatch.setattr(train, "SAVE_EVERY_S", -1.0)  # after every step
 
     class Stop(Exception):
@@ -77,7 +78,7 @@ def test_products_in_16_bits_are_taken_only_where_asked_for_and_the_loss_stays_i
 
     def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         seen.append((inner[-1], logits.dtype))
-        return train.segmentation_loss(logits, target)
+        return segmentation_loss(logits, target)
 
     inner: list[torch.dtype] = []
 

@@ -19,6 +19,7 @@ from petechia.errors import PetechiaError
 from petechia.network.card import CARD_VERSION
 from petechia.train import train as training
 from petechia.train.export import to_safetensors
+from petechia.train.losses import segmentation_loss
 from petechia.train.model import build_anatomy, build_detector, build_second_look
 from petechia.train.train import Phase, TrainSettings, run_phase, started_from
 
@@ -76,7 +77,7 @@ def test_no_step_from_start_weights_writes_exactly_those_weights(
     model: Path, settings: TrainSettings
 ) -> None:
     start = model / "detector.safetensors"
-    phase = Phase("detector-first", 0, 1e-3, training.segmentation_loss, start)
+    phase = Phase("detector-first", 0, 1e-3, segmentation_loss, start)
     written = run_phase(build_detector, phase, iter(()), settings, lambda _line: None)
     assert written == settings.out / "detector-first.safetensors"
     assert _same_tensors(written, start)
@@ -87,7 +88,7 @@ def test_one_step_from_start_weights_writes_others(model: Path, settings: TrainS
     image = torch.rand((1, 1, 16, 16, 16), generator=generator)
     target = torch.randint(0, 6, (1, 16, 16, 16), generator=generator)
     start = model / "detector.safetensors"
-    phase = Phase("one", 1, 1e-3, training.segmentation_loss, start)
+    phase = Phase("one", 1, 1e-3, segmentation_loss, start)
     written = run_phase(
         build_detector, phase, itertools.repeat((image, target)), settings, lambda _line: None
     )

@@ -25,8 +25,8 @@ from petechia.systems.window import Run
 from petechia.train.data import OUTSIDE
 from petechia.train.export import Probabilities, fixed_to_onnx
 from petechia.train.finish import write_network
+from petechia.train.losses import RARE_LOGIT, balanced_loss
 from petechia.train.systems import common
-from petechia.train.systems.balance import RARE_LOGIT, balanced_loss
 from petechia.train.systems.common import Switches, SystemFacts
 from petechia.train.systems.examples import SystemExample
 from petechia.train.train import Phase, Report, TrainSettings, run_phase

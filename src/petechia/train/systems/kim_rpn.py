@@ -26,9 +26,9 @@ from petechia.systems.boxes import overlap
 from petechia.train.data import NO_PHASE, OUTSIDE
 from petechia.train.export import fixed_to_onnx
 from petechia.train.finish import write_network
+from petechia.train.losses import balanced_loss
 from petechia.train.model import fold, unfold
 from petechia.train.systems import common
-from petechia.train.systems.balance import balanced_loss
 from petechia.train.systems.common import Switches, SystemFacts
 from petechia.train.systems.examples import PHASE_STEP, SystemExample
 from petechia.train.train import Phase, Report, TrainSettings, run_phase

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from petechia.simulate.scan import IGNORE
-from petechia.train.systems.balance import balanced_loss
+from petechia.train.losses import balanced_loss
 
 
 def test_two_classes_give_what_a_pencil_gives() -> None:
