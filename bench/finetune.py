@@ -1,7 +1,7 @@
 """What tuning to one scanner brings: python bench/finetune.py OUT --anatomy LABEL_MAPS --elsewhere DATA
 
-Ten labelled scans of one acquisition tune a shipped model by `petechia train --finetune`. Both models then
-read ten other heads of that acquisition, heads 15 and 16 that no training saw, and a dataset of other scans:
+Ten labelled scans of one acquisition tune a shipped model by `petechia train --finetune`, alone and with
+simulated scans of usual acquisitions beside them. All models then read ten other heads of that acquisition, heads 15 and 16 that no training saw, and a dataset of other scans:
 the gain, and what it costs elsewhere. Simulated scans only. What OUT holds already is not made again.
 
 Research software. Not a medical device.
@@ -56,18 +56,16 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--scans", type=int, default=10)
     parser.add_argument("--seed", type=int, default=710)
-    parser.add_argument("--only-before", action="store_true", help="no tuning: how bad is it now?")
+    parser.add_argument("--beside", type=int, nargs="*", default=[0, 12], help="simulated scans mixed in")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     held = given.out / "held"
     make(held, HELD, given, given.seed)
     sets = {"this acquisition": held} | ({"elsewhere": given.elsewhere} if given.elsewhere else {})
     models = {"before": given.model}
-    if not given.only_before:
-        taught, tuned = given.out / "taught", given.out / "tuned"
-        make(taught, TAUGHT, given, given.seed + 1000)
-        petechia("train", "--finetune", given.model, "--data", taught, "-o", tuned, "--choosing-scans", 0)
-        models["after"] = str(tuned / "model")
+    for count in given.beside:
+        make(given.out / "taught", TAUGHT, given, given.seed + 1000)
+        models[f"after-{count}"] = tune(given.out, given.model, count)
     print(f"| | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}")
     for words, data in sets.items():
         for when, model in models.items():
@@ -91,6 +89,17 @@ def make(folder: Path, heads: tuple[str, ...], given: argparse.Namespace, seed: 
         head = build_head(labels, replace(options, plant=plant), seed + index, torch.device("cpu"))
         plan = ACQUISITIONS[given.acquisition]
         write_scan(folder, subject, simulate_scan(head, plan, seed + index), DatasetOptions(parts=()))
+
+
+def tune(out: Path, model: str, beside: int) -> str:
+    """Tune a model to the labelled scans and so many others; returns its folder."""
+    folder = out / f"tuned-{beside}"
+    if not (folder / "model" / "card.json").exists():
+        petechia(
+            "train", "--finetune", model, "--data", out / "taught", "-o", folder, "--scans", beside,
+            "--choosing-scans", 0,
+        )  # fmt: skip
+    return str(folder / "model")
 
 
 def figures(data: Path, model: str, out: Path) -> tuple[str, ...]:

@@ -86,8 +86,8 @@ def train(
     data
         A BIDS dataset with lesion tables or masks in derivatives/truth, as petechia simulate writes it.
     scans
-        How many scans to simulate for training, 120 without --data, none with it; each head is acquired
-        once in every contrast.
+        How many scans to simulate for training: 120, with --finetune 12 against forgetting; each head is
+        acquired once in every contrast.
     steps
         Training steps of the detector: 1300, with --finetune 300.
     hard_steps
@@ -128,7 +128,7 @@ def train(
         of the model begun from.
     """
     tuned = _together(finetune, data, start_from)
-    scans = (0 if tuned else 120) if scans is None else scans
+    scans = (12 if tuned else 120) if scans is None else scans
     steps = (300 if tuned else 1300) if steps is None else steps
     hard_steps = (100 if tuned else 900) if hard_steps is None else hard_steps
     second_steps = (100 if tuned else 900) if second_steps is None else second_steps
