@@ -1,8 +1,9 @@
 """What tuning to one scanner brings: python bench/finetune.py OUT --anatomy LABEL_MAPS --elsewhere DATA
 
 Ten labelled scans of one acquisition tune a shipped model by `petechia train --finetune`, alone and with
-simulated scans of usual acquisitions beside them. All models then read ten other heads of that acquisition, heads 15 and 16 that no training saw, and a dataset of other scans:
-the gain, and what it costs elsewhere. Simulated scans only. What OUT holds already is not made again.
+simulated scans of usual acquisitions beside them. All models then read ten other heads of that acquisition,
+heads 15 and 16 that no training saw, and a dataset of other scans: the gain, and what it costs elsewhere.
+Simulated scans only. What OUT holds already is not made again.
 
 Research software. Not a medical device.
 """

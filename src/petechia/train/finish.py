@@ -105,6 +105,13 @@ def tuned(
 
     With no scans to choose on, the thresholds of that model are kept, and the card says so.
     """
+    beside = facts.get("scans", "0")
+    card |= {
+        "limits": [
+            f"tuned to one set of labelled scans, with {beside} simulated ones beside them: what it forgot"
+            " of other acquisitions is not known"
+        ]
+    }
     if choosing.scans:
         return calibrated(folder, card, choosing, facts, TUNED)
     before = json.loads((start_from / "card.json").read_text(encoding="utf-8"))

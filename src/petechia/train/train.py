@@ -244,7 +244,7 @@ def run_phase(
     )
     checkpoint = settings.out / f"{phase.name}.checkpoint.safetensors"
     first = resume(checkpoint, network, averaged, optimiser, report)
-    for _ in range(first):
+    for _ in range(first if first < phase.steps else 0):
         next(batches)  # drawn before the stop: with them the run ends as if it had never stopped
     started = saved = time.monotonic()
     running = 0.0

@@ -119,6 +119,7 @@ def test_thresholds_are_kept_where_none_are_chosen_and_the_card_says_so(tmp_path
     assert card["calibration"] == before["calibration"]
     assert card["chosen_on"]["note"].startswith("kept from default 0.1.0")
     assert "user's labelled scans" in card["training"]["data"]
+    assert "with 0 simulated ones beside them" in card["limits"][0]
 
 
 @pytest.mark.parametrize(
