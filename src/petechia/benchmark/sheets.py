@@ -80,7 +80,8 @@ def _training(body: dict[str, Any]) -> str:
         return _text(training)
     parts = [_text(training.get("data"))]
     if "scans" in training:
-        parts.append(f"{training['scans']} scans")
+        told = str(training["scans"])  # a number of settings, or words
+        parts.append(f"{told} scans" if told.isdigit() else told)
     if "seed" in training:
         parts.append(f"seed {training['seed']}")
     return "; ".join(part for part in parts if part)
