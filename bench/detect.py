@@ -190,11 +190,11 @@ def family(pid: int) -> list[int]:
     """The process and all its descendants."""
     pids = [pid]
     for each in pids:
-        for task in Path(f"/proc/{each}/task").glob("*/children"):
-            try:
+        try:
+            for task in Path(f"/proc/{each}/task").glob("*/children"):
                 pids += [int(child) for child in task.read_text().split()]
-            except OSError:  # it ended meanwhile
-                continue
+        except OSError:  # it ended meanwhile
+            continue
     return pids
 
 

@@ -128,10 +128,7 @@ def train(
         of the model begun from.
     """
     tuned = _together(finetune, data, start_from)
-    scans = (12 if tuned else 120) if scans is None else scans
-    steps = (300 if tuned else 1300) if steps is None else steps
-    hard_steps = (100 if tuned else 900) if hard_steps is None else hard_steps
-    second_steps = (100 if tuned else 900) if second_steps is None else second_steps
+    scans, steps, hard_steps, second_steps = _or_usual((scans, steps, hard_steps, second_steps), tuned)
     learning_rate = (3e-4 if tuned else 2e-3) if learning_rate is None else learning_rate
     first = 0 if start_from or tuned else 1  # a network that was never trained must not become a model
     _check((
@@ -160,6 +157,12 @@ def train(
     say(f"model in {plain(str(train_system(name, settings, switched(without, channels, folds), complain)))}")
     say(DISCLAIMER)
     return EXIT_OK
+
+
+def _or_usual(given: tuple[int | None, ...], tuned: bool) -> tuple[int, ...]:
+    """Scans, steps, hard steps and second steps as given, or as usual."""
+    usual = (12, 300, 100, 100) if tuned else (120, 1300, 900, 900)
+    return tuple(count if each is None else each for each, count in zip(given, usual, strict=True))
 
 
 def _together(finetune: str | None, data: Path | None, start_from: Path | None) -> bool:
