@@ -64,8 +64,9 @@ def main() -> None:
     make(held, HELD, given, given.seed)
     sets = {"this acquisition": held} | ({"elsewhere": given.elsewhere} if given.elsewhere else {})
     models = {"before": given.model}
-    for count in given.beside:
+    if given.beside:
         make(given.out / "taught", TAUGHT, given, given.seed + 1000)
+    for count in given.beside:
         models[f"after-{count}"] = tune(given.out, given.model, count)
     print(f"| | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}")
     for words, data in sets.items():

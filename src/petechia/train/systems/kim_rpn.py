@@ -26,7 +26,7 @@ from petechia.systems.boxes import overlap
 from petechia.train.data import NO_PHASE, OUTSIDE
 from petechia.train.export import fixed_to_onnx
 from petechia.train.finish import write_network
-from petechia.train.losses import balanced_loss
+from petechia.train.losses import RARE_LOGIT, balanced_loss
 from petechia.train.model import fold, unfold
 from petechia.train.systems import common
 from petechia.train.systems.common import Switches, SystemFacts
@@ -40,7 +40,6 @@ FEATURES = 64  # of the map that objectness, box and prototypes read
 SIZE = 64  # of a training crop: half the published, eight times as many for the same hour
 POSITIVE, NEGATIVE = 0.5, 0.02  # overlap of an anchor with a bleed's box, from and below which
 FOCUS = 2.0  # power by which easy cells count less: most of 32,768 are easy
-RARE_LOGIT = -4.0  # objectness before any training: one cell in fifty
 GUARD_MM = 10.0  # around every label, visible or not: nothing there is taken for a mimic
 TOLD, WANTED = 7, 6  # channels of a cell before its outline: of the answer, of the target
 FLOOR = 0.1  # objectness below which a crop's highest cell is no hard sample
