@@ -37,7 +37,7 @@ from petechia.prepared.patches import cubes_with_susceptibility
 from petechia.scan.nifti import read_series
 from petechia.simulate.head import HeadOptions
 from petechia.simulate.plan import ScanPlan
-from petechia.simulate.scan import LABELS
+from petechia.simulate.scan import CMB
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.train import data
 from petechia.train.choose import ScoredScan, contrast_named, fit_calibration, images_and_maps
@@ -217,7 +217,7 @@ def trained(arm: Arm, known: Learned, seed: int, steps: int) -> torch.nn.Module:
     """The second look by one arm."""
     rng = np.random.default_rng([seed, 12])
     channels = torch.tensor(arm.channels).reshape(1, 2, 1, 1, 1)
-    kind = known.kind if arm.mimics else (known.kind == LABELS.index("cmb")).astype(np.intp)
+    kind = known.kind if arm.mimics else (known.kind == CMB).astype(np.intp)
     drawn = data.candidate_batches(known.cubes[arm.keep], kind[arm.keep], 64, rng)
     batches = ((cubes * channels, kind) for cubes, kind in drawn)
     with tempfile.TemporaryDirectory() as out:

@@ -24,6 +24,7 @@ from petechia.types import Bombs, FloatArray, Mars
 
 # Dense labels, in rising priority: a bleed beside a vein stays a bleed.
 LABELS = ("background", "cmb", "calcification", "iron", "vessel", "interface", "haemorrhage")
+CMB = LABELS.index("cmb")
 SLAB_ORDER = ("iron", "vessel", "haemorrhage", "calcification", "cmb")  # the later on top
 DRAWN_KINDS = {"microbleed": "cmb", "calcification": "calcification"}  # bodies; the others come as shares
 IGNORE = 255  # planted, but too faint for any reader: neither taught nor punished

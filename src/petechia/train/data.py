@@ -29,7 +29,7 @@ from petechia.prepared.susceptibility import (
 )
 from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.head import build_head
-from petechia.simulate.scan import LABELS, SimulatedScan, simulate_scan
+from petechia.simulate.scan import CMB, LABELS, SimulatedScan, simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.files import write_file
 from petechia.types import FloatArray, Phase, Volume
@@ -219,7 +219,7 @@ def size_weights(labels: NDArray[np.int64]) -> FloatArray:
 
     Shirokikh 2020 (MICCAI, arXiv 2007.10033), here between the ends of SIZE_WEIGHT. One elsewhere.
     """
-    islands, count = ndimage.label(labels == LABELS.index("cmb"))
+    islands, count = ndimage.label(labels == CMB)
     voxels = np.bincount(islands.ravel(), minlength=count + 1)
     by_island = np.clip(TYPICAL_VOXELS / np.maximum(voxels, 1), *SIZE_WEIGHT).astype(np.float32)
     by_island[0] = 1.0
@@ -284,7 +284,7 @@ def candidate_batches(
     images (m, CHANNELS, n + 2 j, ...) are cut at random within JITTER_VOXELS j:
     a peak is never quite the centre. Where there are no microbleeds, or nothing else, all are of one kind.
     """
-    is_bleed = kinds == LABELS.index("cmb")
+    is_bleed = kinds == CMB
     bleeds, others = np.flatnonzero(is_bleed), np.flatnonzero(~is_bleed)
     half = count // 2 if len(bleeds) and len(others) else count * bool(len(bleeds))
     while True:

@@ -14,7 +14,7 @@ from petechia import geometry
 from petechia.errors import UsageError
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
-from petechia.simulate.scan import LABELS
+from petechia.simulate.scan import CMB
 from petechia.train.data import OUTSIDE, Example, beyond, stored_chi
 from petechia.train.finish import Choosing, Trained, export_default, tuned
 from petechia.train.labelled import labelled_scans
@@ -77,9 +77,9 @@ def plain_example(seen: Labelled) -> Example:
     fine = prepare.detector_grid(volume, brain, affine)
     image = prepare.for_detector_in(volume, brain, affine).image[0].astype(np.float16)
     on_grid = beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE)
-    chi = stored_chi(volume, brain, affine, fine, on_grid == LABELS.index("cmb"), LEAST_BLEED_VOXELS)
+    chi = stored_chi(volume, brain, affine, fine, on_grid == CMB, LEAST_BLEED_VOXELS)
     return Example(volume.name, image, on_grid, chi)
 
 
 def _bleeds(example: Example) -> int:
-    return int((example.labels == LABELS.index("cmb")).any())
+    return int((example.labels == CMB).any())

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 
-from petechia.simulate.scan import IGNORE, LABELS
+from petechia.simulate.scan import CMB, IGNORE
 
 DICE_CLASSES = (1, 2)  # the small ones: overlap counts them as much as the large
 REST_WEIGHT = 50.0  # of the background, beside all that is of one class, in the balanced cross-entropy
@@ -65,9 +65,8 @@ def bleed_or_not(logits: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
     logits (n, classes), kinds (n,) by LABELS.
     """
     log = F.log_softmax(logits, 1)
-    cmb = LABELS.index("cmb")
-    others = torch.cat([log[:, :cmb], log[:, cmb + 1 :]], 1).logsumexp(1)  # (n,)
-    return -torch.where(kinds == cmb, log[:, cmb], others).mean()
+    others = torch.cat([log[:, :CMB], log[:, CMB + 1 :]], 1).logsumexp(1)  # (n,)
+    return -torch.where(kinds == CMB, log[:, CMB], others).mean()
 
 
 def balanced_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

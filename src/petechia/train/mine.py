@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from petechia.network.runtime import compile_network
-from petechia.simulate.scan import IGNORE, LABELS
+from petechia.simulate.scan import CMB, IGNORE, LABELS
 from petechia.train.data import Example
 from petechia.train.export import to_onnx
 from petechia.train.model import UNet
@@ -35,7 +35,7 @@ def cmb_scorer(network: UNet, device: torch.device) -> Callable[[Example], Float
 
     def score(example: Example) -> FloatArray:
         answer = compiled.run(example.image.astype(np.float32)[None, None])  # (1, class, i, j, k)
-        cmb: FloatArray = answer[0, LABELS.index("cmb")].astype(np.float32)  # SciPy filters no 16 bits
+        cmb: FloatArray = answer[0, CMB].astype(np.float32)  # SciPy filters no 16 bits
         return cmb
 
     return score
@@ -45,7 +45,7 @@ def cmb_scorer(network: UNet, device: torch.device) -> Callable[[Example], Float
 def _by_torch(network: UNet, example: Example, device: torch.device) -> FloatArray:
     network.eval()
     image = torch.from_numpy(example.image.astype(np.float32)).to(device)[None, None]
-    score: FloatArray = torch.softmax(network(image), 1)[0, LABELS.index("cmb")].cpu().numpy()
+    score: FloatArray = torch.softmax(network(image), 1)[0, CMB].cpu().numpy()
     return score
 
 
@@ -56,7 +56,7 @@ def proposals(score: FloatArray, example: Example) -> tuple[NDArray[np.intp], ND
     Planted microbleeds that the detector missed are added: the second look must know them as well.
     """
     peaks = _peaks(score, score >= PROPOSE_FROM)
-    islands, count = ndimage.label(example.labels == LABELS.index("cmb"))
+    islands, count = ndimage.label(example.labels == CMB)
     planted = np.rint(ndimage.center_of_mass(islands > 0, islands, range(1, count + 1))).astype(np.intp)
     places = np.concatenate([peaks, planted.reshape(-1, 3)])
     kinds = np.array([_kind_near(example.labels, place) for place in places], dtype=np.intp).reshape(-1)
@@ -68,8 +68,8 @@ def _kind_near(labels: NDArray[np.uint8], place: NDArray[np.intp]) -> int:
     """The label that a peak stands for: microbleed where one is near, else the commonest thing, else none."""
     box = tuple(slice(max(int(c) - NEAR_VOXELS, 0), int(c) + NEAR_VOXELS + 1) for c in place)
     near = labels[box]
-    if (near == LABELS.index("cmb")).any():
-        return LABELS.index("cmb")
+    if (near == CMB).any():
+        return CMB
     if (near == IGNORE).any():
         return IGNORE
     counts = np.bincount(near[near < len(LABELS)], minlength=len(LABELS))
@@ -78,7 +78,7 @@ def _kind_near(labels: NDArray[np.uint8], place: NDArray[np.intp]) -> int:
 
 def false_alarms(score: FloatArray, example: Example) -> NDArray[np.intp]:
     """Peaks (n, 3) of the microbleed score outside any planted microbleed, visible or not."""
-    planted = (example.labels == LABELS.index("cmb")) | (example.labels == IGNORE)
+    planted = (example.labels == CMB) | (example.labels == IGNORE)
     allowed = ~ndimage.binary_dilation(planted, iterations=GUARD_VOXELS)
     return _peaks(score, (score >= FALSE_FROM) & allowed)
 

@@ -12,7 +12,6 @@ from petechia import __version__
 from petechia.errors import UsageError
 from petechia.network.card import CARD_VERSION
 from petechia.simulate.anatomy import HeadLabels
-from petechia.simulate.scan import LABELS
 from petechia.store.files import write_file
 from petechia.train.finish import Choosing, as_json, calibrated, tuned, uncalibrated
 from petechia.train.labelled import labelled_scans
@@ -20,8 +19,6 @@ from petechia.train.systems import examples
 from petechia.train.systems.examples import SystemExample
 from petechia.train.train import PATHS, Report, TrainSettings, fill_cache
 from petechia.types import DISCLAIMER
-
-CMB = LABELS.index("cmb")
 
 
 @dataclass(frozen=True, slots=True)

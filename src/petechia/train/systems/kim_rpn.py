@@ -20,7 +20,7 @@ from torch import nn
 
 from petechia.prepared.prepare import DETECTOR_SPACING_MM
 from petechia.prepared.systems import brain_min_max
-from petechia.simulate.scan import IGNORE
+from petechia.simulate.scan import CMB, IGNORE
 from petechia.systems import kim
 from petechia.systems.boxes import overlap
 from petechia.train.data import NO_PHASE, OUTSIDE
@@ -277,7 +277,7 @@ def seen(scan: SystemExample) -> Seen:
     inside = scan.labels != OUTSIDE
     image = brain_min_max(scan.image.astype(np.float32), inside)
     phase = scan.phase * (PHASE_STEP / np.pi) * inside
-    outline = np.where(scan.labels == IGNORE, IGNORE, scan.labels == common.CMB).astype(np.uint8)
+    outline = np.where(scan.labels == IGNORE, IGNORE, scan.labels == CMB).astype(np.uint8)
     return Seen(np.stack([image, phase]).astype(np.float16), scan.truth.astype(np.float64), outline)
 
 

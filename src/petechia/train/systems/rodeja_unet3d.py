@@ -18,7 +18,7 @@ from torch import nn
 
 from petechia.network.runtime import compile_network
 from petechia.prepared.systems import ISO_SPACING_MM
-from petechia.simulate.scan import IGNORE
+from petechia.simulate.scan import CMB, IGNORE
 from petechia.systems import rodeja
 from petechia.systems.window import Run
 from petechia.train import data
@@ -29,7 +29,7 @@ from petechia.train.losses import RARE_LOGIT, balanced_loss
 from petechia.train.mine import false_alarms
 from petechia.train.model import fold, unfold
 from petechia.train.systems import common
-from petechia.train.systems.common import CMB, Switches, SystemFacts
+from petechia.train.systems.common import Switches, SystemFacts
 from petechia.train.systems.examples import iso_example
 from petechia.train.train import Phase, Report, TrainSettings, run_phase
 from petechia.types import FloatArray, Prepared
