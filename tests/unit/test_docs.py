@@ -52,6 +52,12 @@ def codes_of_the_package() -> set[tuple[str, str]]:
     return {pair for path in PACKAGE.rglob("*.py") for pair in codes_in(path.read_text(encoding="utf-8"))}
 
 
+def test_no_page_has_a_placeholder_left_in_it() -> None:
+    left = re.compile(r"^(?:[A-Z]{4,}|.*\b(?:TODO|TBD|FIXME|XXX)\b.*)$", re.MULTILINE)
+    assert left.findall("fine\nRESULTS\nas it is: TODO\n") == ["RESULTS", "as it is: TODO"]
+    assert {path.name: found for path in PAGES if (found := left.findall(path.read_text("utf-8")))} == {}
+
+
 def test_every_code_a_user_may_meet_is_explained() -> None:
     codes = {code for code, _ in codes_of_the_package()}
     assert {"truncated", "left-right-conflict", "disk-full", "bad-shard", "no-start-weights"} <= codes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from cyclopts import Parameter
 
 from petechia.cli.extra import require_train
 from petechia.cli.terminal import complain, plain, say
+from petechia.cli.train import require_rate
 from petechia.errors import EXIT_OK, UsageError
 
 _WHERE = "petechia active-learning"
@@ -23,6 +25,7 @@ def active_learning(
     steps: int = 600,
     hard_steps: int = 200,
     batch: int = 8,
+    learning_rate: float | None = None,
     start_from: Path | None = None,
     curve_on: Path | None = None,
     rounds: int = 4,
@@ -65,6 +68,8 @@ def active_learning(
         Further steps of each round, around its own false alarms.
     batch
         Patches a step.
+    learning_rate
+        The highest rate of each round: 0.002, with --start-from 0.0003.
     start_from
         Folder of a rodeja-unet3d model to begin each round from; without it, from nothing.
     curve_on
@@ -89,6 +94,8 @@ def active_learning(
                 "bad-count", _WHERE, found=f"{option} {given}", need=f"{least} or more",
                 remedy="Leave it away for the default.",
             )  # fmt: skip
+    learning_rate = (3e-4 if start_from else 2e-3) if learning_rate is None else learning_rate
+    require_rate(learning_rate, _WHERE)
     require_train("active-learning")
     from petechia.store.place import check_root
     from petechia.train.active_run import ActiveOptions, draw_curve, next_round
@@ -98,8 +105,9 @@ def active_learning(
     check_root(out, [given for given in (data, start_from, curve_on) if given])
     settings = TrainSettings(
         out=out, start_from=start_from, steps=steps, hard_steps=hard_steps, batch=batch, seed=seed,
-        device=device,
+        device=device, learning_rate=learning_rate,
     )  # fmt: skip
+    settings = replace(settings, hard_rate=min(learning_rate, settings.hard_rate))
     options = ActiveOptions(data, settings, per_round, rounds, start, tuple(range(seeds)))
     made = draw_curve(options, curve_on, complain) if curve_on else next_round(options, complain)
     say(plain(str(made)))

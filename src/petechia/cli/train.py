@@ -138,7 +138,8 @@ def train(
         ("bad-count", "--anatomy-scans", anatomy_scans, 2),
         ("bad-steps", "--second-steps", second_steps, 0 if tuned else first),
         ("bad-count", "--choosing-scans", choosing_scans, 0 if tuned else 1),
-    ), learning_rate)  # fmt: skip
+    ))  # fmt: skip
+    require_rate(learning_rate, "petechia train")
     require_train("train")
     from petechia.store.place import check_root
     from petechia.train.systems.run import begun_from, switched, train_system
@@ -176,8 +177,8 @@ def _together(finetune: str | None, data: Path | None, start_from: Path | None) 
     )  # fmt: skip
 
 
-def _check(least: tuple[tuple[str, str, int, int], ...], learning_rate: float) -> None:
-    """UsageError `bad-count`, `bad-steps`, `bad-learning-rate`. least: code, option, given, lowest."""
+def _check(least: tuple[tuple[str, str, int, int], ...]) -> None:
+    """UsageError `bad-count`, `bad-steps`. least: code, option, given, lowest."""
     where = "petechia train"
     for code, option, given, lowest in least:
         if given < lowest:
@@ -185,6 +186,10 @@ def _check(least: tuple[tuple[str, str, int, int], ...], learning_rate: float) -
                 code, where, found=f"{option} {given}", need=f"{lowest} or more",
                 remedy="Leave it away for the default.",
             )  # fmt: skip
+
+
+def require_rate(learning_rate: float, where: str) -> None:
+    """UsageError `bad-learning-rate` for one at which nothing is learnt."""
     if not 0.0 < learning_rate < 0.1:
         raise UsageError(
             "bad-learning-rate", where, found=f"--learning-rate {learning_rate:g}",

@@ -175,3 +175,14 @@ def test_nothing_to_learn_from_and_nothing_left_are_said(dataset: Path, tmp_path
 def test_what_the_command_line_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["active-learning", str(tmp_path), "-o", str(tmp_path / "o"), "--per-round", "0"]) == 2
     assert capfd.readouterr().err.startswith("bad-count: ")
+
+
+def test_a_model_to_start_from_is_led_on_gently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[ActiveOptions] = []
+    monkeypatch.setattr(active_run, "next_round", lambda options, _report: given.append(options) or tmp_path)
+    model = tmp_path / "model"
+    model.mkdir()
+    for more in ([], ["--start-from", str(model)], ["--start-from", str(model), "--learning-rate", "0.001"]):
+        assert main(["active-learning", str(tmp_path / "bids"), "-o", str(tmp_path / "o"), *more]) == 0
+    rates = [(each.settings.learning_rate, each.settings.hard_rate) for each in given]
+    assert rates == [(2e-3, 7e-4), (3e-4, 3e-4), (1e-3, 7e-4)]
