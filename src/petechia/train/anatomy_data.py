@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from petechia import geometry
 from petechia.prepared import grid as grids
@@ -25,12 +27,15 @@ from petechia.simulate.scan import IGNORE, SimulatedScan, simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.files import write_file
 from petechia.train.data import as_volume, bend, beyond
+from petechia.types import FloatArray
 from petechia.volume.susceptibility import turn_map
 
 FINE_MM = 1.4
 TIMES = 2  # a head costs 15 CPU-s, an acquisition of it 2
 SEED = 5  # of the stream that draws heads and plans
 STRIPPED = 0.2  # of the heads are shown without skull
+STRETCHED = 0.7  # of the heads are stretched and turned once more: the label maps are few
+STRETCH, TURN_DEG, SHEAR = 0.12, 12.0, 0.06  # at most, of each axis
 CUT = 0.2  # of the heads are shown without their top or bottom
 
 
@@ -96,13 +101,34 @@ def load_anatomy(path: Path) -> AnatomyExample:
         return AnatomyExample(path.stem, stored["image"], stored["parcels"])
 
 
+def random_matrix(rng: np.random.Generator) -> FloatArray:
+    """Of another head's shape and pose (3, 3): stretch of each axis, shear, and a turn about each."""
+    matrix = np.diag(rng.uniform(1 - STRETCH, 1 + STRETCH, 3))
+    matrix[np.triu_indices(3, 1)] = rng.uniform(-SHEAR, SHEAR, 3)
+    return Rotation.from_euler("xyz", rng.uniform(-TURN_DEG, TURN_DEG, 3), degrees=True).as_matrix() @ matrix
+
+
+def stretched(
+    image: FloatArray, target: NDArray[np.int64], matrix: FloatArray
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Image and parcels (i, j, k), mapped by a matrix about the middle; what comes from beyond is outside."""
+    middle = (np.array(image.shape) - 1) / 2
+    offset = middle - matrix @ middle
+    turned = ndimage.affine_transform(image, matrix, offset, order=1)
+    parcels = ndimage.affine_transform(target, matrix, offset, order=0)
+    return turned, parcels
+
+
 def whole_head(example: AnatomyExample, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """One whole scan: image (1, 1, i, j, k), and its parcels (1, i, j, k) int64 of len(PARCELS) classes.
 
-    Now and then without skull, without top or bottom, or mirrored: no parcel knows its side.
+    Often stretched and turned, now and then without skull, without top or bottom, or mirrored: no parcel
+    knows its side.
     """
     target = np.where(example.parcels >= len(PARCELS), 0, example.parcels).astype(np.int64)
     image = np.where(example.parcels == IGNORE, 0.0, example.image).astype(np.float32)
+    if rng.random() < STRETCHED:
+        image, target = stretched(image, target, random_matrix(rng))
     if rng.random() < STRIPPED:
         image = np.where(target == 0, 0.0, image)
     if rng.random() < CUT:  # in whole pooling cells

@@ -20,10 +20,13 @@ from petechia.simulate.protocol import ScanProtocol  # noqa: E402
 from petechia.simulate.scan import IGNORE  # noqa: E402
 from petechia.train.anatomy_data import (  # noqa: E402
     FINE_MM,
+    STRETCH,
     AnatomyExample,
     load_anatomy,
     on_coarse_grid,
+    random_matrix,
     save_anatomy,
+    stretched,
     whole_head,
 )
 from petechia.train.model import UNet, build_anatomy, build_detector, start_from  # noqa: E402
@@ -105,8 +108,10 @@ def test_a_whole_head_fits_the_network_and_knows_no_ignored_class() -> None:
     assert len(lengths) > 1  # now and then cut
 
 
-def test_mirroring_moves_image_and_truth_alike() -> None:
+def test_mirroring_and_stretching_move_image_and_truth_alike() -> None:
     given = example()
+    blocks = np.random.default_rng(3).integers(0, len(PARCELS), (4, 6, 8))
+    given.parcels[:] = np.kron(blocks, np.ones((8, 8, 8)))
     given.image[:] = given.parcels / 10.0  # what is bright tells the parcel
     rng = np.random.default_rng(2)
     for _ in range(8):
@@ -114,3 +119,30 @@ def test_mirroring_moves_image_and_truth_alike() -> None:
         bright, number = image[0, 0].numpy().ravel(), target[0].numpy().ravel()
         seen = (number > 0) & (bright > 0)
         assert np.corrcoef(bright[seen], number[seen])[0, 1] > 0.9
+
+
+def test_a_stretch_maps_every_point_by_its_matrix() -> None:
+    """A box about the middle: what the matrix takes from within it, and only that, is filled."""
+    image, target = np.zeros((40, 40, 40), np.float32), np.zeros((40, 40, 40), np.int64)
+    image[14:26, 12:28, 16:24], target[14:26, 12:28, 16:24] = 1.0, 3
+    matrix = np.array([[1.1, 0.05, 0.0], [0.0, 0.9, -0.05], [0.1, 0.0, 1.0]])
+    turned, parcels = stretched(image, target, matrix)
+    places = np.argwhere(np.ones(image.shape, bool))
+    source = (places - 19.5) @ matrix.T  # from the middle
+    reach = np.abs(source) - (6.0, 8.0, 4.0)  # of the box's faces, by 0.5 beyond its last voxels
+    inside, outside = (reach < -1.0).all(1), (reach > 1.0).any(1)
+    assert inside.sum() > 500
+    assert (parcels.reshape(-1)[inside] == 3).all()
+    assert (turned.reshape(-1)[inside] == 1.0).all()
+    assert (parcels.reshape(-1)[outside] == 0).all()
+    assert (turned.reshape(-1)[outside] == 0.0).all()
+
+
+def test_random_matrices_stretch_and_turn_within_bounds() -> None:
+    rng = np.random.default_rng(5)
+    matrices = [random_matrix(rng) for _ in range(200)]
+    volume = np.array([np.linalg.det(matrix) for matrix in matrices])  # shear and turns keep it
+    assert volume.min() > (1 - STRETCH) ** 3
+    assert volume.max() < (1 + STRETCH) ** 3
+    assert volume.std() > 0.05
+    assert all(np.linalg.norm(matrix - np.eye(3), 2) < 0.7 for matrix in matrices)
