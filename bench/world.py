@@ -93,6 +93,16 @@ def load(readings: Path, data: Path) -> tuple[list[Scan], Evaluation, FloatArray
     return scans, evaluation, listed.probability[known], listed.hit[known]
 
 
+def told(rows: list[ScanRow]) -> tuple[int, str, str]:
+    """Visible lesions, sensitivity and false positives per scan of some scans."""
+    lesions = np.array([row.lesions for row in rows], float)
+    found = np.array([row.found for row in rows], float)
+    read = np.array([row.false_positives is not None for row in rows], float)
+    false = np.array([row.false_positives or 0 for row in rows], float)
+    subjects = [row.name.split("_", maxsplit=1)[0] for row in rows]
+    return int(lesions.sum()), interval(found, lesions, subjects), interval(false, read, subjects)
+
+
 def interval(above: FloatArray, below: FloatArray, subjects: list[str]) -> str:
     """The ratio of two sums over scans and its 90 % interval; scans of one subject are drawn together."""
     if below.sum() == 0:
@@ -130,13 +140,8 @@ def main() -> None:
     print(f"{'stratum':26} {'scans':>5} {'lesions':>7}  {'sensitivity':18}  false positives per scan")
     for name, belongs in STRATA:
         rows = [scan.row for scan in scans if belongs(scan)]
-        lesions = np.array([row.lesions for row in rows], float)
-        found = np.array([row.found for row in rows], float)
-        read = np.array([row.false_positives is not None for row in rows], float)
-        false = np.array([row.false_positives or 0 for row in rows], float)
-        subjects = [row.name.split("_", maxsplit=1)[0] for row in rows]
-        counts = f"{name:26} {len(rows):5} {int(lesions.sum()):7}"
-        print(f"{counts}  {interval(found, lesions, subjects):18}  {interval(false, read, subjects)}")
+        lesions, sensitivity, false_positives = told(rows)
+        print(f"{name:26} {len(rows):5} {lesions:7}  {sensitivity:18}  {false_positives}")
     for row in evaluation.mimics:
         print(f"{row.kind} called microbleed: {row.called} of {row.planted}")
     for origin in evaluation.origins:
