@@ -74,7 +74,11 @@ def measure(scan: SimulatedScan, models: pipeline.Models | None) -> Result:
     places = learn_places(found, prepare.brain_mask(found), sides_known=True)
     seen = [lesion for lesion in scan.lesions if is_seen(lesion, scan)]
     at = [places.at(np.array(lesion.centre_ras_mm), lesion.planted.radius_mm) for lesion in seen]
-    kept = [is_possible(found, np.array(lesion.centre_ras_mm), lesion.planted.radius_mm) for lesion in seen]
+    is_map = scan.plan.protocol.contrast == "qsm"
+    kept = [
+        is_possible(found, np.array(lesion.centre_ras_mm), lesion.planted.radius_mm, is_map)
+        for lesion in seen
+    ]
     cpu_s = time.process_time() - started
     mars = [place.mars is lesion.mars for place, lesion in zip(at, seen, strict=True)]
     side = [place.side is lesion.planted.side for place, lesion in zip(at, seen, strict=True)]

@@ -49,12 +49,13 @@ def measure_all(
     listed.sort(key=lambda pair: (order.get(pair[0], 2), -pair[1].probability))
     taken: set[tuple[int, int, int]] = set()
     found: list[Found] = []
+    is_map = volume.protocol.contrast == "qsm"
     for kind, candidate in listed:
         voxels = _free(native_voxels(candidate, scores, volume), taken)
         if voxels is None:
             continue  # wholly inside a lesion already listed: the same dot seen twice
         centre = centre_ras_mm(voxels, volume)
-        if localised and not is_possible(places.anatomy, centre, 1.0):
+        if localised and not is_possible(places.anatomy, centre, 1.0, is_map):
             continue  # in bone, sinus, scalp or ventricle
         taken.update(map(tuple, voxels.tolist()))
         _add(found, Found(kind, candidate, voxels, centre), volume)

@@ -22,6 +22,7 @@ LEAST_VOTES = 0.05  # share of the ring's votes that parenchyma needs to be plac
 MIDLINE_MM = 2.5  # from the plane, as in the truth of simulated scans
 # A microbleed is at least half surrounded by parenchyma (Greenberg 2009); half of that on a map this coarse.
 LEAST_PARENCHYMA = 0.25
+LEAST_ON_A_MAP = 0.05  # on a QSM: it shows neither bone nor scalp, and its sulci look much like its cortex
 MOST_VENTRICLE = 0.75  # of the ring: choroid plexus, not brain
 _REGIONS = (("lobar", Region.LOBAR), ("deep", Region.DEEP), ("infratentorial", Region.INFRATENTORIAL))
 
@@ -62,18 +63,20 @@ class Places:
         return Side.RIGHT if distance > 0 else Side.LEFT
 
 
-def is_possible(anatomy: ScoreMap, centre_ras_mm: FloatArray, radius_mm: float) -> bool:
+def is_possible(anatomy: ScoreMap, centre_ras_mm: FloatArray, radius_mm: float, is_map: bool = False) -> bool:
     """The anatomical filter: whether a microbleed can lie there, by the ring within RING_MM of its edge.
 
-    Not where less than LEAST_PARENCHYMA of the ring is parenchyma or ventricle (bone, scalp, cisterns), nor
-    where more than MOST_VENTRICLE is ventricle: beside a wide one the map is unsure which of the two it sees.
-    Its own voxels have no say: those of a true bleed are often called CSF.
+    Not where less than LEAST_PARENCHYMA of the ring is parenchyma or ventricle (bone, scalp, cisterns; on a
+    susceptibility map LEAST_ON_A_MAP), nor where more than MOST_VENTRICLE is ventricle: beside a wide one
+    the network is unsure which of the two it sees. The finding's own voxels have no say: those of a true
+    bleed are often called CSF.
     """
     votes = ring_votes(anatomy, centre_ras_mm, radius_mm, None)
     parenchyma = float(coarse_votes(anatomy.classes, votes)[1:4].sum())
     known = "ventricle" in anatomy.classes
     ventricle = float(votes[anatomy.classes.index("ventricle")]) if known else 0.0
-    return parenchyma + ventricle >= LEAST_PARENCHYMA and ventricle <= MOST_VENTRICLE
+    least = LEAST_ON_A_MAP if is_map else LEAST_PARENCHYMA
+    return parenchyma + ventricle >= least and ventricle <= MOST_VENTRICLE
 
 
 def ring_votes(

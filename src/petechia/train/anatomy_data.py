@@ -105,7 +105,9 @@ def random_matrix(rng: np.random.Generator) -> FloatArray:
     """Of another head's shape and pose (3, 3): stretch of each axis, shear, and a turn about each."""
     matrix = np.diag(rng.uniform(1 - STRETCH, 1 + STRETCH, 3))
     matrix[np.triu_indices(3, 1)] = rng.uniform(-SHEAR, SHEAR, 3)
-    return Rotation.from_euler("xyz", rng.uniform(-TURN_DEG, TURN_DEG, 3), degrees=True).as_matrix() @ matrix
+    turn = Rotation.from_euler("xyz", rng.uniform(-TURN_DEG, TURN_DEG, 3), degrees=True)
+    turned: FloatArray = turn.as_matrix() @ matrix
+    return turned
 
 
 def stretched(

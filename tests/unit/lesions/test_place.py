@@ -88,6 +88,14 @@ def test_the_filter_keeps_a_bleed_at_the_surface_and_drops_one_beyond_it() -> No
     assert not is_possible(anatomy, np.array([37.5, 30.0, 30.0]), 1.0)
 
 
+def test_on_a_map_a_little_parenchyma_is_enough_and_a_ventricle_still_too_much() -> None:
+    cistern = drawn("csf", frontal_cortex=3.6)  # about a tenth of the ring
+    assert not is_possible(cistern, CENTRE, 1.5)
+    assert is_possible(cistern, CENTRE, 1.5, is_map=True)
+    assert not is_possible(drawn("csf"), CENTRE, 1.5, is_map=True)
+    assert not is_possible(drawn("frontal_white", ventricle=9.0), CENTRE, 1.5, is_map=True)
+
+
 def test_a_model_of_coarse_regions_says_no_more_than_it_knows() -> None:
     probability = np.zeros((len(COARSE_CLASSES), N, N, N), np.float32)
     probability[2] = 1.0
