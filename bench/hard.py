@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from finetune import petechia
-from world import load, told
+from world import BAD_STRIPS, load, told
 
 from petechia.simulate.anatomy import load_head
 from petechia.simulate.dataset import DatasetOptions, write_front, write_scan
@@ -29,7 +29,6 @@ from petechia.types import DISCLAIMER
 
 BLEEDS = 8
 WIDE = World(wide=True)
-STRIPS = ("tight", "leaky", "ragged")
 WANTED = "wanted: at least 0.70, at most 2"
 
 
@@ -47,7 +46,7 @@ def moved(index: int, plan: ScanPlan, rng: np.random.Generator) -> ScanPlan:
 
 def badly_stripped(index: int, plan: ScanPlan, _rng: np.random.Generator) -> ScanPlan:
     """The skull taken off with a part of the brain, or not wholly, or with holes."""
-    return replace(plan, handling=replace(plan.handling, skull_strip=STRIPS[index % len(STRIPS)]))
+    return replace(plan, handling=replace(plan.handling, skull_strip=BAD_STRIPS[index % len(BAD_STRIPS)]))
 
 
 def projected(_index: int, plan: ScanPlan, rng: np.random.Generator) -> ScanPlan:
@@ -91,7 +90,8 @@ def make(folder: Path, page: str, given: argparse.Namespace) -> None:
     write_front(folder)
     for index in range(given.scans):
         subject = f"sub-{index + 1:04d}"
-        if (folder / subject).exists():
+        truths = folder / "derivatives" / "truth" / subject / "anat"  # written last of each scan
+        if all((truths / f"{subject}_acq-{contrast}_lesions.tsv").exists() for contrast in contrasts):
             continue
         seed = given.seed + 100 * PAGES.index(page) + index
         rng = np.random.default_rng([seed, 4])

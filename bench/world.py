@@ -30,6 +30,7 @@ from petechia.types import FloatArray
 RESAMPLES = 2000
 BINS = np.linspace(0.0, 1.0, 11)  # of probability, for the calibration error
 STRONG_MOTION_MM = 0.6
+BAD_STRIPS = ("tight", "leaky", "ragged")  # of simulate.handling.SKULL_STRIPS
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _hard(scan: Scan) -> dict[str, bool]:
         "siderosis": disease["siderosis"] > 0,
         "cavernoma": disease["cavernomas"] > 0,
         "motion": artefacts["motion_mm"] > STRONG_MOTION_MM or artefacts["ghosts"] > 0.15,
-        "bad skull-strip": handling["skull_strip"] in ("tight", "leaky", "ragged"),
+        "bad skull-strip": handling["skull_strip"] in BAD_STRIPS,
         "minimum projection": handling["slab_mip_mm"] > 0,
     }
 
