@@ -1,4 +1,4 @@
-"""Where a lesion lies: regions by a vote of the ring around it, side by the brain's midline.
+"""Where a lesion lies: regions by a vote of the ring around it, side by the plane that parts the hemispheres.
 
 The centre itself does not vote: a bleed is often mistaken for CSF (16-32 % of real ones).
 """
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from petechia import geometry
+from petechia.lesions.midline import midline_plane
 from petechia.regions import COARSE_CLASSES, PARCEL_CLASSES, bombs_of_votes, coarse, mars_of_votes
 from petechia.types import Bombs, FloatArray, Mars, Region, ScoreMap, Side
 
@@ -122,27 +123,4 @@ def _around(
 
 def learn_places(anatomy: ScoreMap, brain: NDArray[np.bool_], sides_known: bool) -> Places:
     """Fit the midline of a brain mask (i, j, k) on the anatomy grid; none where sides are not known."""
-    return Places(anatomy, _midline(anatomy, brain) if sides_known else None)
-
-
-def _midline(anatomy: ScoreMap, brain: NDArray[np.bool_]) -> FloatArray | None:
-    """A plane through the middles between the brain's left and right edges, robust to a missing corner."""
-    width = brain.sum(0)
-    rows = np.argwhere(width >= 0.5 * max(int(width.max()), 1))  # (n, 2): j, k of the broad part
-    if len(rows) < 20:
-        return None
-    lines = brain[:, rows[:, 0], rows[:, 1]]  # (i, n)
-    first = lines.argmax(0)
-    last = brain.shape[0] - 1 - lines[::-1].argmax(0)
-    middle = (first + last) / 2.0
-    design = np.column_stack([rows, np.ones(len(rows))])
-    keep = np.ones(len(rows), bool)
-    for _ in range(3):
-        plane, *_ = np.linalg.lstsq(design[keep], middle[keep], rcond=None)
-        error = np.abs(design @ plane - middle)
-        keep = error <= 2.5 * max(float(np.median(error)), 0.25)
-    # i - (a j + b k + c) = 0 on the grid, carried to millimetres: n' = n A^-1.
-    on_grid = np.array([1.0, -plane[0], -plane[1], -plane[2]])
-    in_mm = on_grid @ np.linalg.inv(anatomy.affine_ras)
-    normalised: FloatArray = in_mm / np.linalg.norm(in_mm[:3])
-    return normalised if normalised[0] > 0 else -normalised
+    return Places(anatomy, midline_plane(anatomy, brain) if sides_known else None)
