@@ -21,6 +21,7 @@ from petechia.train import train as training
 from petechia.train.export import to_safetensors
 from petechia.train.losses import segmentation_loss
 from petechia.train.model import build_anatomy, build_detector, build_second_look
+from petechia.train.systems import run
 from petechia.train.train import Phase, TrainSettings, run_phase, started_from
 
 ONNX = b"stands for the detector's ONNX"
@@ -198,3 +199,20 @@ def test_a_model_is_not_trained_over_the_one_it_goes_on_from(
     assert main(["train", "-o", str(tmp_path), "--start-from", str(model)]) == 4
     assert capfd.readouterr().err.startswith(f"output-path: {tmp_path}: ")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "rate"), [((), 2e-3), (("kim-rpn",), 5e-4), (("kim-rpn", "--learning-rate", "0.001"), 1e-3)]
+)
+def test_the_rate_that_a_system_learns_at(
+    words: tuple[str, ...], rate: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[TrainSettings] = []
+
+    def train(_name: str, settings: TrainSettings, *_: object) -> Path:
+        given.append(settings)
+        return tmp_path
+
+    monkeypatch.setattr(run, "train_system", train)
+    assert main(["train", *words, "-o", str(tmp_path / "out")]) == 0
+    assert [each.learning_rate for each in given] == [rate]
