@@ -14,11 +14,11 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+from planted import planted_head
 
 from petechia import geometry, pipeline, regions
 from petechia.evaluate.values import VISIBLE_CNR
@@ -26,8 +26,7 @@ from petechia.lesions.place import is_possible, learn_places
 from petechia.network.runtime import score
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
-from petechia.simulate import anatomy
-from petechia.simulate.head import HeadModel, build_head
+from petechia.simulate.head import HeadModel
 from petechia.simulate.scan import SimulatedScan, TrueLesion, simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.types import AnyArray, DetectSettings, Mars, ScoreMap, Volume
@@ -112,15 +111,12 @@ def is_seen(lesion: TrueLesion, scan: SimulatedScan) -> bool:
     return within and lesion.planted.kind == "microbleed" and lesion.cnr >= VISIBLE_CNR
 
 
-def planted_head(given: argparse.Namespace, index: int) -> HeadModel:
+def drawn_head(given: argparse.Namespace, index: int) -> HeadModel:
     """One deformed head with 40 microbleeds and whatever else the wide world holds."""
-    name = given.heads[index % len(given.heads)]
     seed = given.seed + index
-    rng = np.random.default_rng([seed, 4])
-    options = draw_head_options(rng, World(wide=given.wide))
-    plant = replace(options.plant, microbleeds=40, lesion_free_fraction=0.0)
-    labels = anatomy.load_head(given.anatomy / f"{name}.nii.gz")
-    return build_head(labels, replace(options, plant=plant), seed, torch.device("cpu"))
+    options = draw_head_options(np.random.default_rng([seed, 4]), World(wide=given.wide))
+    name = given.heads[index % len(given.heads)]
+    return planted_head(given.anatomy / f"{name}.nii.gz", options, 40, seed)
 
 
 def show(results: list[Result], title: str) -> None:
@@ -155,7 +151,7 @@ def main() -> None:
     models = None if given.true_map else pipeline.load_models(DetectSettings(model=given.model))
     results = []
     for index in range(given.scans):
-        head = planted_head(given, index)
+        head = drawn_head(given, index)
         rng = np.random.default_rng([given.seed + index, 6])
         for contrast in given.contrasts:
             plan = draw_plan(contrast, rng, World(wide=given.wide))

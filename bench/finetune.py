@@ -14,16 +14,13 @@ import argparse
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
+from planted import planted_head
 
-from petechia.simulate.anatomy import load_head
 from petechia.simulate.dataset import DatasetOptions, write_front, write_scan
 from petechia.simulate.handling import Handling
-from petechia.simulate.head import build_head
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.protocol import ScanProtocol
 from petechia.simulate.scan import simulate_scan
@@ -86,9 +83,8 @@ def make(folder: Path, heads: tuple[str, ...], given: argparse.Namespace, seed: 
         rng = np.random.default_rng([seed + index, 4])
         options = draw_head_options(rng, World())
         count = 0 if index % 3 == 2 else 12
-        plant = replace(options.plant, microbleeds=count, lesion_free_fraction=0.0)
-        labels = load_head(given.anatomy / f"{heads[index % len(heads)]}.nii.gz")
-        head = build_head(labels, replace(options, plant=plant), seed + index, torch.device("cpu"))
+        label_map = given.anatomy / f"{heads[index % len(heads)]}.nii.gz"
+        head = planted_head(label_map, options, count, seed + index)
         plan = ACQUISITIONS[given.acquisition]
         write_scan(folder, subject, simulate_scan(head, plan, seed + index), DatasetOptions(parts=()))
 

@@ -15,13 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from finetune import petechia
+from planted import planted_head
 from world import BAD_STRIPS, load, told
 
-from petechia.simulate.anatomy import load_head
 from petechia.simulate.dataset import DatasetOptions, write_front, write_scan
-from petechia.simulate.head import HeadOptions, build_head
+from petechia.simulate.head import HeadOptions
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.scan import simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
@@ -99,9 +98,8 @@ def make(folder: Path, page: str, given: argparse.Namespace) -> None:
         if page in DISEASES:
             options = with_disease(DISEASES[page], index, options)
         count = 0 if index % 4 == 3 else BLEEDS
-        plant = replace(options.plant, microbleeds=count, lesion_free_fraction=0.0)
-        labels = load_head(given.anatomy / f"{given.heads[index % len(given.heads)]}.nii.gz")
-        head = build_head(labels, replace(options, plant=plant), seed, torch.device("cpu"))
+        label_map = given.anatomy / f"{given.heads[index % len(given.heads)]}.nii.gz"
+        head = planted_head(label_map, options, count, seed)
         for contrast in contrasts:
             plan = draw_plan(contrast, rng, WIDE)
             if page in MISHAPS:
