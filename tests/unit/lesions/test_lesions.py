@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.count import CountModel, count_distribution, count_interval_90
@@ -196,6 +197,13 @@ def test_the_interval_holds_ninety_percent_and_the_count() -> None:
     assert count_interval_90(np.array([0.99] * 3), 3) == (3, 3)
     assert count_interval_90(np.zeros(0), 0) == (0, 0)
     assert count_interval_90(np.full(10, 0.1), 8)[1] >= 8
+
+
+@pytest.mark.parametrize("missed", [0.004, 0.7, 12.0, 150.0])
+def test_without_candidates_the_upper_end_is_poisson(missed: float) -> None:
+    """One certain candidate, `missed` expected beside it; against scipy.stats, which use does not import."""
+    low, high = count_interval_90(np.array([1.0]), 1, CountModel(missed_share=missed))
+    assert (low, high) == (1, 1 + int(stats.poisson.ppf(0.95, missed)))
 
 
 def test_a_shared_error_and_missed_bleeds_widen_the_interval_as_a_simulation_says() -> None:
