@@ -20,6 +20,7 @@ from petechia.errors import PetechiaError, Refusal
 from petechia.lesions.count import CountModel, count_interval_90
 from petechia.lesions.find import Calibration, Candidate, OperatingPoint, find_candidates, weigh
 from petechia.lesions.measure import measure_all
+from petechia.lesions.mirrors import over_mirrors
 from petechia.lesions.place import learn_places
 from petechia.network.card import DEFAULT, SYSTEMS, Card, NetworkFacts, load_card, read_weights
 from petechia.network.runtime import Network, classify, compile_network, finite, score
@@ -291,8 +292,8 @@ def _second_look(
         return np.full(len(candidates), 0.5)
     places = np.array([candidate.at for candidate in candidates], np.intp).reshape(-1, 3)
     given = cubes_with_susceptibility(prepared.image[0], prepared.affine_ras, places, chi)
-    seen = classify(network, given)  # (n, class)
-    return seen[:, network.classes.index("cmb")]
+    cmb = network.classes.index("cmb")
+    return over_mirrors(lambda seen: classify(network, seen)[:, cmb], given)
 
 
 def _require_trained(volume: Volume, card: Card) -> None:

@@ -18,7 +18,7 @@ from petechia.lesions.count import CountModel, count_interval_90
 from petechia.lesions.find import Calibration, OperatingPoint, calibrate, logit
 from petechia.types import DetectSettings, FloatArray, Lesion, ScanFile
 
-BALANCED_FP = 0.7  # false positives per scan allowed at the balanced point, on the choosing scans
+BALANCED_FP = 0.5  # false positives per scan allowed at the balanced point, on the choosing scans
 SCREENING_FP = 4.0  # that a first look may cost
 POSSIBLE = 0.1  # listed from here on, below the definite threshold
 COVERAGE = 0.9  # of the count's interval

@@ -1,0 +1,46 @@
+"""The mean over mirror images, against the eight written out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from petechia.lesions.mirrors import WORTH_IT, over_mirrors
+from petechia.types import FloatArray
+
+RNG = np.random.default_rng(3)
+WEIGHTS = RNG.normal(size=(2, 4, 4, 4))
+CUBES = RNG.normal(0.0, 0.13, (30, 2, 4, 4, 4)).astype(np.float32)
+
+
+def log_odds(cubes: FloatArray) -> FloatArray:
+    """Linear in the voxels, and not the same from every side."""
+    value: FloatArray = (cubes * WEIGHTS).sum((1, 2, 3, 4)) - 1.0
+    return value
+
+
+def look(cubes: FloatArray) -> FloatArray:
+    probability: FloatArray = 1.0 / (1.0 + np.exp(-log_odds(cubes)))
+    return probability
+
+
+def test_it_is_the_mean_log_odds_of_the_eight_images_where_that_is_worth_it() -> None:
+    found = over_mirrors(look, CUBES)
+    alone = look(CUBES)
+    assert 5 < (alone >= WORTH_IT).sum() < 30
+    for cube, one, value in zip(CUBES, alone, found, strict=True):
+        if one < WORTH_IT:
+            assert value == one
+            continue
+        images = [cube[:, ::a, ::b, ::c] for a in (1, -1) for b in (1, -1) for c in (1, -1)]
+        mean = np.mean([log_odds(image[None])[0] for image in images])
+        assert np.isclose(value, 1.0 / (1.0 + np.exp(-mean)), atol=1e-6)
+
+
+def test_a_mirrored_cube_is_the_same_candidate() -> None:
+    both = (look(CUBES) >= WORTH_IT) & (look(np.flip(CUBES, 3)) >= WORTH_IT)
+    assert both.sum() > 5
+    assert np.allclose(over_mirrors(look, CUBES)[both], over_mirrors(look, np.flip(CUBES, 3))[both])
+
+
+def test_no_candidate_is_no_look() -> None:
+    assert over_mirrors(look, CUBES[:0]).shape == (0,)
