@@ -79,7 +79,7 @@ def test_an_archive_that_stays_silent_is_told_and_no_longer_waited_for(
         send(node.port, Study().instances(2))
         wait_for(lambda: any(each.commitment == "commitment-timeout" for each in node.study().sending))
         assert node.status().uncommitted == 0
-        assert [line for line in node.lines if line.startswith("commitment-timeout: ")]
+        wait_for(lambda: any(line.startswith("commitment-timeout: ") for line in node.lines))
         assert status(spool=node.spool) == 0
         assert f"not committed by {pacs.address}: commitment-timeout" in capsys.readouterr().out
         asked = len(pacs.asked)
