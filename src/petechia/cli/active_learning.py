@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from petechia.cli.extra import require_train
 from petechia.cli.terminal import complain, plain, say
-from petechia.cli.train import require_rate
+from petechia.cli.train import require_rate, usual_rate
 from petechia.errors import EXIT_OK, UsageError
 
 _WHERE = "petechia active-learning"
@@ -94,7 +94,8 @@ def active_learning(
                 "bad-count", _WHERE, found=f"{option} {given}", need=f"{least} or more",
                 remedy="Leave it away for the default.",
             )  # fmt: skip
-    learning_rate = (3e-4 if start_from else 2e-3) if learning_rate is None else learning_rate
+    rate = usual_rate("rodeja-unet3d", start_from is not None)
+    learning_rate = rate if learning_rate is None else learning_rate
     require_rate(learning_rate, _WHERE)
     require_train("active-learning")
     from petechia.store.place import check_root

@@ -129,7 +129,7 @@ def train(
     """
     tuned = _together(finetune, data, start_from)
     scans, steps, hard_steps, second_steps = _or_usual((scans, steps, hard_steps, second_steps), tuned)
-    learning_rate = _usual_rate(system, tuned) if learning_rate is None else learning_rate
+    learning_rate = usual_rate(system, tuned) if learning_rate is None else learning_rate
     first = 0 if start_from or tuned else 1  # a network that was never trained must not become a model
     _check((
         ("bad-count", "--scans", scans, 0 if tuned else 2), ("bad-count", "--batch", batch, 1),
@@ -166,7 +166,7 @@ def _or_usual(given: tuple[int | None, ...], tuned: bool) -> tuple[int, ...]:
     return tuple(count if each is None else each for each, count in zip(given, usual, strict=True))
 
 
-def _usual_rate(system: str, tuned: bool) -> float:
+def usual_rate(system: str, tuned: bool) -> float:
     """kim-rpn learns gently: at 0.002 it may give one constant answer for thousands of steps."""
     if tuned:
         return 3e-4

@@ -54,7 +54,7 @@ def _poisson(mean: float) -> FloatArray:
 
 
 def _shifted(probabilities: FloatArray, shift: float) -> FloatArray:
-    moved: FloatArray = 1.0 / (1.0 + np.exp(-(logit(probabilities) + shift))) if shift else probabilities
+    moved: FloatArray = special.expit(logit(probabilities) + shift) if shift else probabilities
     return moved
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
+from scipy import special
 
 from petechia.lesions.find import logit
 from petechia.types import FloatArray
@@ -27,5 +28,5 @@ def over_mirrors(look: Callable[[FloatArray], FloatArray], cubes: FloatArray) ->
     if len(again):
         every: list[FloatArray] = [seen[again]]
         every += [look(np.ascontiguousarray(np.flip(cubes[again], axes))) for axes in MIRRORS]
-        seen[again] = 1.0 / (1.0 + np.exp(-logit(np.stack(every)).mean(0)))
+        seen[again] = special.expit(logit(np.stack(every)).mean(0))
     return seen
