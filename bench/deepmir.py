@@ -1,7 +1,8 @@
 """The eight rows of DEEPMIR's table with ours beside them: `python bench/deepmir.py RUN...`.
 
-RUN: what `petechia train deepmir --folds 5` wrote, with or without `--without iron`; fills four rows,
-as its networks are scored on every combination of the channels. Published: Rashid 2021 (Sci Rep 11:14124),
+RUN: what `petechia train deepmir --folds 5` wrote; fills four rows, as its networks are scored on every
+combination of the channels. With `--without iron` a network of bleeds and one of iron are cross-validated
+apart, for the other four. Published: Rashid 2021 (Sci Rep 11:14124),
 tables 1 and 2, means over 24 participants with their standard errors, a network a row. Ours: simulated scans,
 means over held-out scans. The two were not measured on the same data.
 """

@@ -118,7 +118,7 @@ def train(
         Multiply in 16 bits: 1.6 times faster where the processor can (AVX512-BF16, AMX, most GPUs).
     without
         Parts of a published system to leave out: ffm, hspl, localisation of kim-rpn; the mimics of
-        hassanzadeh-cnn-yolo; the iron class of deepmir.
+        hassanzadeh-cnn-yolo; the iron class of deepmir (its --folds then give iron a network of its own).
     channels
         What deepmir learns from: swi, and any of qsm and t2w.
     folds

@@ -30,7 +30,8 @@ class Switches:
     localisation: bool = True  # kim-rpn: impossible places taken out
     mimics: bool = True  # hassanzadeh-cnn-yolo: mined mimics as a class of the CNN
     channels: tuple[str, ...] = ("swi", "qsm", "t2w")  # deepmir
-    multi_class: bool = True  # deepmir: iron deposits as a class of their own
+    multi_class: bool = True  # deepmir: bleeds and iron deposits in one network
+    alone: str = "cmb"  # deepmir: the class of a network of one
     folds: int = 0  # deepmir: cross-validation over subjects before the model; 0: none
 
 

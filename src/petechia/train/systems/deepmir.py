@@ -33,7 +33,7 @@ from petechia.train.train import Phase, Report, TrainSettings, run_phase
 from petechia.types import FloatArray, Prepared
 
 WIDTHS = (8, 16, 32, 64, 128, 256)  # a quarter of the published 32 ... 1024, for the size of the files
-MULTI, SINGLE = ("background", "cmb", "iron"), ("background", "cmb")
+MULTI = ("background", "cmb", "iron")
 CROP = 192  # voxels of the 256 that a training slice keeps, at random: most of the rest is air
 MISSING = 0.25  # chance that a channel beside SWI is zero in a training slice
 TURN_DEG, SHIFT_VOXELS = (1, 179), 45  # of the published augmentation
@@ -65,7 +65,7 @@ FACTS = SystemFacts(
 
 def classes_of(switches: Switches) -> tuple[str, ...]:
     """What the network tells apart."""
-    return MULTI if switches.multi_class else SINGLE
+    return MULTI if switches.multi_class else ("background", switches.alone)
 
 
 class Level(nn.Sequential):

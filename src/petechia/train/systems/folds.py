@@ -62,31 +62,53 @@ def split(names: list[str], folds: int, seed: int) -> list[int]:
 def cross_validate(
     scans: list[SystemExample], settings: TrainSettings, switches: Switches, report: Report
 ) -> tuple[Row, ...]:
-    """Train once a fold and score the scans held out; writes `folds.tsv` and reports the table's rows."""
+    """Train once a fold and score the scans held out; writes `folds.tsv` and reports the table's rows.
+
+    Where bleeds and iron are not told apart in one network, each gets a network of its own, as published.
+    """
     fold_of = split([scan.name for scan in scans], switches.folds, settings.seed)
-    classes = deepmir.classes_of(switches)
     rows: list[Row] = []
-    for fold in range(switches.folds):
-        held = [scan for scan, place in zip(scans, fold_of, strict=True) if place == fold]
-        taught = [scan for scan, place in zip(scans, fold_of, strict=True) if place != fold]
-        if not held or not taught:
-            continue
-        seeded = replace(settings, seed=settings.seed + fold)
-        weights = deepmir.learn(f"deepmir-fold{fold + 1}", taught, seeded, switches, report)
-        network = compile_network(deepmir.to_onnx(deepmir.load(weights, classes)), classes, 2)
-        for given in combinations_with_swi(switches.channels):
-            reading = replace(switches, channels=given)
-            starts = best_overlap(network.run, taught[:: -(-len(taught) // CHOSEN_ON)], reading)
-            report(f"fold {fold + 1}, {' '.join(given)}: lesions from {starts}, {len(held)} scans to score")
-            for scan in held:
-                rows += _scored(network.run, scan, reading, (fold + 1, starts))
+    for each in networks_of(switches):
+        for fold in range(switches.folds):
+            held = [scan for scan, place in zip(scans, fold_of, strict=True) if place == fold]
+            taught = [scan for scan, place in zip(scans, fold_of, strict=True) if place != fold]
+            if held and taught:
+                rows += _one_fold(fold, (taught, held), settings, each, report)
     lines = ["\t".join(HEADER), *("\t".join(map(str, astuple(row))) for row in rows)]
     write_file(settings.out / "folds.tsv", ("\n".join(lines) + "\n").encode())
     for given in combinations_with_swi(switches.channels):
-        for name in classes[1:]:
+        for name in deepmir.MULTI[1:]:
             report(summary([r for r in rows if r.kind == name and r.channels == " ".join(given)], name))
     report(DISCLAIMER)
     return tuple(rows)
+
+
+def networks_of(switches: Switches) -> tuple[Switches, ...]:
+    """The networks that a row of the table takes: one of both classes, or one a class."""
+    if switches.multi_class:
+        return (switches,)
+    return tuple(replace(switches, alone=name) for name in deepmir.MULTI[1:])
+
+
+def _one_fold(
+    fold: int, scans: tuple[list[SystemExample], list[SystemExample]], settings: TrainSettings,
+    switches: Switches, report: Report,
+) -> list[Row]:  # fmt: skip
+    """One network trained and scored. scans: taught, held out."""
+    taught, held = scans
+    classes = deepmir.classes_of(switches)
+    name = f"deepmir-fold{fold + 1}" + ("-iron" if classes[1:] == ("iron",) else "")
+    seeded = replace(settings, seed=settings.seed + fold)
+    weights = deepmir.learn(name, taught, seeded, switches, report)
+    network = compile_network(deepmir.to_onnx(deepmir.load(weights, classes)), classes, 2)
+    rows: list[Row] = []
+    for given in combinations_with_swi(switches.channels):
+        reading = replace(switches, channels=given)
+        starts = best_overlap(network.run, taught[:: -(-len(taught) // CHOSEN_ON)], reading)
+        report(f"{name}, {' '.join(given)}: {classes[1:]} from {starts}, {len(held)} scans to score")
+        for scan in held:
+            rows += _scored(network.run, scan, reading, (fold + 1, starts))
+    return rows
 
 
 def combinations_with_swi(channels: tuple[str, ...]) -> list[tuple[str, ...]]:

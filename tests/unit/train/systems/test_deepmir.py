@@ -95,7 +95,7 @@ def test_channels_that_are_not_given_are_zero_and_classes_are_as_asked() -> None
     assert system.channels(scan, ("swi", "t2w")).any((1, 2, 3)).tolist() == [True, False, True]
     scan.iso_labels[70, 70, 70] = IGNORE
     assert np.unique(system.truth(scan, system.MULTI)).tolist() == [0, 1, 2, IGNORE]
-    assert np.unique(system.truth(scan, system.SINGLE)).tolist() == [0, 1, IGNORE]
+    assert np.unique(system.truth(scan, ("background", "cmb"))).tolist() == [0, 1, IGNORE]
 
 
 def test_a_slice_alone_is_scored_as_in_the_whole_scan() -> None:
@@ -129,7 +129,7 @@ def test_no_subject_lies_in_two_folds_and_every_scan_is_held_out_once(
     scans = [drawn("head_01_1_swi"), drawn("head_02_1_swi", BLEEDS[:1])]
 
     def perfect(_run: object, scan: object, switches: Switches) -> np.ndarray:
-        classes = system.MULTI if switches.multi_class else system.SINGLE
+        classes = system.classes_of(switches)
         said = system.truth(scan, classes)  # type: ignore[arg-type]
         return np.stack([said == n for n in range(len(classes))]).astype(np.float32)
 
@@ -143,14 +143,18 @@ def test_no_subject_lies_in_two_folds_and_every_scan_is_held_out_once(
         of = [row for row in rows if row.kind == "cmb" and row.channels == channels]
         cmb = {row.scan: (row.planted, row.found, row.hit) for row in of}
         assert cmb == {"head_01_1_swi": (3, 3, 3), "head_02_1_swi": (1, 1, 1)}
-    assert len(rows) == 4 * (4 if multi else 2)
+    assert len(rows) == 4 * 4  # combinations, classes of two scans: in one network, or one network a class
+    learned = {path.name.split(".")[0] for path in tmp_path.glob("deepmir-fold*.safetensors")}
+    assert learned == {"deepmir-fold1", "deepmir-fold2"} | (
+        set() if multi else {"deepmir-fold1-iron", "deepmir-fold2-iron"}
+    )
     assert any("simulated, 2 scans: sensitivity 1.00 +- 0.00, precision 1.00" in line for line in lines)
     assert (tmp_path / "folds.tsv").read_text().count("\n") == len(rows) + 1
 
 
 def test_lesions_start_where_overlap_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
     scan = drawn()
-    truth = system.truth(scan, system.SINGLE)
+    truth = system.truth(scan, ("background", "cmb"))
     said = np.where(truth == 1, 0.97, 0.85).astype(np.float32)  # all the rest is called as well, less surely
     scan.iso_labels[:8] = IGNORE
     said[:8] = 0.999  # what may not be taught has no say
