@@ -58,13 +58,19 @@ def find_candidates(scores: ScoreMap, listed: LesionClass = LesionClass.CALCIFIC
     taken = np.zeros(cmb.shape, bool)
     for candidate in found:
         taken[tuple(candidate.voxels.T)] = True
-    near = ndimage.binary_dilation(taken, _NEIGHBOURS) if found else taken
     known = listed.value in scores.classes
     mimic = scores.probability[scores.classes.index(listed.value)] if known else np.zeros(cmb.shape)
     for voxels in _basins(mimic, MIMIC_PEAK, scores.spacing_mm):
-        if not near[tuple(voxels.T)].any():
+        if not _touches(voxels, taken):
             found.append(_candidate(scores, voxels))
     return _without_doubles(sorted(found, key=lambda candidate: -candidate.peak), scores.spacing_mm)
+
+
+def _touches(voxels: NDArray[np.int32], taken: NDArray[np.bool_]) -> bool:
+    """Whether any of the voxels (n, 3), or a neighbour of one, is taken (i, j, k)."""
+    around = (voxels[:, None] + (np.argwhere(_NEIGHBOURS) - 1)[None]).reshape(-1, 3)
+    within = ((around >= 0) & (around < taken.shape)).all(1)
+    return bool(taken[tuple(around[within].T)].any())
 
 
 def classify(candidate: Candidate, point: OperatingPoint) -> LesionClass | None:
@@ -79,15 +85,18 @@ def classify(candidate: Candidate, point: OperatingPoint) -> LesionClass | None:
 def _without_doubles(ranked: list[Candidate], spacing_mm: float) -> list[Candidate]:
     """Drop a candidate that is part of a stronger one: near its centre, or in its halo."""
     kept: list[Candidate] = []
+    centres, reaches = np.zeros((0, 3)), np.zeros(0)  # of those kept, and how far each extends, in mm
     for candidate in ranked:
         centre = candidate.voxels.mean(0)
-        double = any(
-            np.linalg.norm(other.voxels.mean(0) - centre) * spacing_mm < SAME_LESION_MM
-            or np.linalg.norm(other.voxels - centre, axis=1).min() * spacing_mm < HALO_MM
-            for other in kept
+        away = np.linalg.norm(centres - centre, axis=1) * spacing_mm
+        double = (away < SAME_LESION_MM).any() or any(
+            np.linalg.norm(kept[n].voxels - centre, axis=1).min() * spacing_mm < HALO_MM
+            for n in np.flatnonzero(away < reaches + HALO_MM)
         )
         if not double:
+            reach = np.linalg.norm(candidate.voxels - centre, axis=1).max() * spacing_mm
             kept.append(candidate)
+            centres, reaches = np.vstack([centres, centre]), np.append(reaches, reach)
     return kept
 
 

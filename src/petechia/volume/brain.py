@@ -142,8 +142,9 @@ def _tail(volume: Volume, core: AnyArray, axes: list[AnyArray]) -> float:
     chosen = with_core[np.unique(np.linspace(0, len(with_core) - 1, _PLANES).round().astype(int))]
     details = []
     for sample in chosen:
-        plane = np.take(volume.voxels, axes[across][sample], axis=across)
-        inside = np.take(core, sample, axis=across)[np.ix_(*nearest)]
+        before = (slice(None),) * across  # views: np.take copies a whole volume that lies column by column
+        plane = volume.voxels[(*before, axes[across][sample])]
+        inside = core[(*before, sample)][np.ix_(*nearest)]
         details.append((plane - ndimage.uniform_filter(plane, size))[inside])
     detail = np.concatenate(details)
     if detail.size < _MIN_CORE:
