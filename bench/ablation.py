@@ -8,7 +8,8 @@ and is scored on the scans that chose the thresholds: heads that training never 
 The figure is the sensitivity at FP_ALLOWED false positives per scan, both scores weighed together
 by a logistic fit on the other half of those scans. A factor's arm leaves out the training scans that show it;
 its control leaves out as many others: the two differ by what was learned, not by how much.
-Candidates are kept in FOLDER/ablation: a second run begins with the arms.
+Candidates and what each arm found are kept in FOLDER/ablation: a second run goes on where the first stopped,
+and `--seeds 0` and `--seeds 1 2` side by side share the work.
 """
 
 from __future__ import annotations
@@ -270,6 +271,21 @@ def found_by_scan(scans: list[ScoredScan]) -> FloatArray:
     ])  # fmt: skip
 
 
+def runs_of(
+    arm: Arm, number: int, known: Learned, scans: list[Held], given: argparse.Namespace
+) -> list[FloatArray]:
+    """Lesions found per scan (n,), once a seed, read back where a run before has left them."""
+    runs = []
+    for seed in given.seeds:
+        kept = given.folder / "ablation" / f"arm{number:02d}_seed{seed}_steps{given.steps}.npz"
+        if not kept.is_file():
+            network = trained(arm, known, seed, given.steps)
+            data.write_arrays(kept, {"found": found_by_scan(scored(network, arm.channels, scans))})
+        with np.load(kept, allow_pickle=False) as stored:
+            runs.append(stored["found"])
+    return runs
+
+
 def main() -> None:
     """Print one line per arm."""
     parser = argparse.ArgumentParser(
@@ -280,6 +296,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, required=True, help="of that training run")
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="of the arms")
     given = parser.parse_args()
     scans = held(given.folder)
     known = learned(given.folder, given.seed)
@@ -291,11 +308,8 @@ def main() -> None:
     alone = found_by_scan(scored(None, (1.0, 1.0), scans))
     print(f"{'the detector alone, no second look':58} {alone.sum() / lesions.sum():.3f}", flush=True)
     first = None
-    for arm in arms(known):
-        runs = []
-        for seed in SEEDS:
-            network = trained(arm, known, seed, given.steps)
-            runs.append(found_by_scan(scored(network, arm.channels, scans)))
+    for number, arm in enumerate(arms(known)):
+        runs = runs_of(arm, number, known, scans, given)
         found = np.mean(runs, 0)
         first = found if first is None else first
         gain = (found - first)[picks].sum(1) / lesions[picks].sum(1)
