@@ -35,7 +35,8 @@ def simulate(
     """Make labelled scans from physics, for trying, testing and training.
 
     Writes a BIDS dataset, with every planted microbleed and mimic listed
-    under derivatives/truth. The same options give the same scans.
+    under derivatives/truth. The same options give the same scans; a run that
+    was stopped, or now wants more heads, goes on where it was.
 
     Examples:
 

@@ -56,19 +56,29 @@ class DatasetOptions:
 
 
 def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> None:
-    """Simulate `n` subjects under `out`. Raises UsageError `no-anatomy`, the store's failures."""
+    """Simulate `n` subjects under `out`, but those that an earlier run with the same options has finished.
+
+    Raises UsageError `no-anatomy`, EnvironmentFailure `output-path` where the folder holds anything else, the
+    store's failures.
+    """
     heads = _heads(options)
-    if out.exists() and any(out.iterdir()):
+    asked = _json(_asked(heads, options))
+    made_before = out / "derivatives" / "truth" / "simulation.json"
+    if not made_before.is_file():
+        _require_empty(out)
+        write_file(made_before, asked)
+    elif made_before.read_bytes() != asked:
         raise EnvironmentFailure(
-            "output-path", out, found="a folder that is not empty", need="a new or empty folder",
-            remedy="Choose another -o.",
+            "output-path", made_before, found="scans that were simulated with other options",
+            need="the same options, to go on, or an empty folder", remedy="Choose another -o.",
         )  # fmt: skip
     write_front(out)
     participants = []
     for index in range(options.n):
         subject = f"sub-{index + 1:04d}"
         participants.append(subject)
-        write_subject(out, subject, heads, index, options)
+        if not _is_finished(out, subject, _contrasts(index, len(heads), options), options):
+            write_subject(out, subject, heads, index, options)
         progress(index + 1, options.n)
     write_file(out / "participants.tsv", ("participant_id\n" + "\n".join(participants) + "\n").encode())
 
@@ -82,14 +92,47 @@ def write_subject(
     labels = anatomy.load_head(head) if head else procedural_head(seed)
     rng = np.random.default_rng([seed, 4])
     model = _model(labels, seed, is_lesion_free(index, options.lesion_free_fraction), options, rng)
-    turn = contrast_in_turn(index, len(heads), len(options.contrasts))
-    contrasts = (options.contrasts[turn],) if options.alternate else options.contrasts
-    for contrast in contrasts:
+    for contrast in _contrasts(index, len(heads), options):
         with_qsm = "qsm" in options.parts and contrast == "swi"
         scan = simulate_scan(model, draw_plan(contrast, rng, options.world), seed, with_qsm)
         write_scan(out, subject, scan, options)
     if "t2w" in options.parts:
         _write_spin_echo(out, subject, t2_weighted(model, seed))
+
+
+def _require_empty(out: Path) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise EnvironmentFailure(
+            "output-path", out, found="a folder that is not empty", need="a new or empty folder",
+            remedy="Choose another -o.",
+        )  # fmt: skip
+
+
+def _asked(heads: list[Path | None], options: DatasetOptions) -> dict[str, object]:
+    """What decides a subject: the options but their number, where the maps lie and what computes."""
+    facts = asdict(options)
+    for name in ("n", "anatomy", "device"):
+        del facts[name]
+    return facts | {
+        "world": {"wide": options.world.wide, "off": sorted(options.world.off)},
+        "heads": [head.name if head else "procedural" for head in heads],
+        "version": __version__,
+    }
+
+
+def _is_finished(out: Path, subject: str, contrasts: tuple[str, ...], options: DatasetOptions) -> bool:
+    """Whether all that is written last for a subject is there."""
+    truth = out / "derivatives" / "truth" / subject / "anat"
+    last = [truth / f"{subject}_acq-{contrast}_lesions.tsv" for contrast in contrasts]
+    if "t2w" in options.parts:
+        last.append(out / subject / "anat" / f"{subject}_T2w.json")
+    return all(path.is_file() for path in last)
+
+
+def _contrasts(index: int, heads: int, options: DatasetOptions) -> tuple[str, ...]:
+    """What a subject is acquired in."""
+    turn = contrast_in_turn(index, heads, len(options.contrasts))
+    return (options.contrasts[turn],) if options.alternate else options.contrasts
 
 
 def contrast_in_turn(index: int, heads: int, contrasts: int) -> int:
@@ -159,7 +202,9 @@ def write_front(out: Path) -> None:
     write_file(out / "README", readme.encode())
     write_file(out / ".bidsignore", b"derivatives/\n")
     write_file(out / "derivatives" / "truth" / "dataset_description.json", _json(truth | common))
-    write_file(out / "derivatives" / "truth" / ".bidsignore", b"*_lesions.tsv\n*_lesions.json\n")
+    write_file(
+        out / "derivatives" / "truth" / ".bidsignore", b"*_lesions.tsv\n*_lesions.json\nsimulation.json\n"
+    )
     write_file(out / "derivatives" / "truth" / "README", readme.encode())
 
 
