@@ -28,12 +28,8 @@ from petechia.prepared import prepare
 from petechia.prepared import systems as for_systems
 from petechia.prepared.lookup import nearest_on_grid, nearest_on_volume
 from petechia.prepared.patches import cubes, cubes_with_susceptibility
-from petechia.prepared.susceptibility import (
-    LocalSusceptibility,
-    iron_positive,
-    local_susceptibility,
-    sign_of_iron,
-)
+from petechia.prepared.phase import iron_by_phase
+from petechia.prepared.susceptibility import LocalSusceptibility
 from petechia.report.dataset import dataset_files
 from petechia.report.dicom import dicom_outputs
 from petechia.report.files import render
@@ -69,7 +65,6 @@ from petechia.volume.checks import check_brain, check_content, require
 _LISTED = {  # the mimic that gets a row of its own
     system: LesionClass.IRON if system == "deepmir" else LesionClass.CALCIFICATION for system in SYSTEMS
 }
-SURE_VEIN = 0.5  # probability from which a voxel tells the sign of iron
 
 __all__ = ["Models", "dataset_files", "find_scans", "load_models", "read_scan", "refusal_outputs"]
 
@@ -244,7 +239,7 @@ def _looked_again(
     if models.second_look is None:
         return _second_look(candidates, prepared, None, None), ()
     if models.card.system == DEFAULT:
-        chi, told = _susceptibility(*seen)
+        chi, told = iron_by_phase(*seen)
         return _second_look(candidates, prepared, chi, models.second_look), told
     places = np.array([candidate.at for candidate in candidates], np.intp).reshape(-1, 3)
     answer = classify(models.second_look, cubes(prepared.image[0], places))
@@ -259,26 +254,6 @@ def _told_of_channels(volume: Volume, card: Card) -> tuple[Finding, ...]:
         return ()
     text = f"found no {' and no '.join(missing)}; need what {card.name} learned with. Read without it."
     return (Finding("channel-missing", Outcome.WARN, text),)
-
-
-def _susceptibility(
-    volume: Volume, brain: NDArray[np.bool_], anatomy: ScoreMap, scores: ScoreMap
-) -> tuple[LocalSusceptibility | None, tuple[Finding, ...]]:
-    """What the phase says, its sign told by the veins that the detector sees, and what is noted of it."""
-    chi = local_susceptibility(volume, brain, anatomy.affine_ras)
-    if chi is None or volume.phase is None:
-        return None, ()
-    veins = np.argwhere(scores.probability[scores.classes.index("vessel")] > SURE_VEIN)
-    sign = sign_of_iron(chi, geometry.apply_affine(scores.affine_ras, veins))
-    found = f"found the phase of the same acquisition in {volume.phase.unit}"
-    if sign == 0:
-        text = (
-            f"{found}, and too few veins to tell which sign iron has in it; need its sign. It was not used."
-        )
-        return None, (Finding("phase-undecided", Outcome.NOTE, text),)
-    which = "positive" if sign > 0 else "negative"
-    text = f"{found}; need none. Iron is {which} in it, by {len(veins)} voxels of veins. It was used."
-    return iron_positive(chi, sign), (Finding("phase-used", Outcome.NOTE, text),)
 
 
 def _second_look(

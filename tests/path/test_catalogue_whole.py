@@ -16,6 +16,7 @@ from petechia.cli.main import main
 from petechia.network.runtime import score
 from petechia.pipeline import Models
 from petechia.prepared import prepare
+from petechia.prepared.phase import iron_by_phase
 from petechia.scan.nifti import read_series
 from petechia.types import Outcome, ScoreMap
 from petechia.volume.build import build
@@ -40,7 +41,7 @@ def test_d03_without_veins_the_sign_of_the_phase_is_not_guessed(dataset: Path, m
     anatomy = score(models.anatomy, prepare.for_anatomy(volume))
     classes = models.detector.classes
     blind = ScoreMap(classes, np.zeros((len(classes), 8, 8, 8), np.float32), np.eye(4), 0.8)
-    chi, (finding,) = pipeline._susceptibility(volume, prepare.brain_mask(anatomy), anatomy, blind)
+    chi, (finding,) = iron_by_phase(volume, prepare.brain_mask(anatomy), anatomy, blind)
     assert chi is None
     assert (finding.code, finding.outcome) == ("phase-undecided", Outcome.NOTE)
 

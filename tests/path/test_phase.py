@@ -15,6 +15,7 @@ from petechia import pipeline
 from petechia.network.runtime import score
 from petechia.pipeline import Models
 from petechia.prepared import prepare
+from petechia.prepared.phase import iron_by_phase
 from petechia.scan.nifti import read_series
 from petechia.types import Reading, ScanFile
 from petechia.volume.build import build
@@ -62,6 +63,7 @@ def test_sign_and_unit_of_the_phase_do_not_matter(
     """D03: of left-handed and right-handed makers alike, the veins tell the sign."""
     reference = _read(with_phase, models)
     assert ("phase-used" in _codes(reference)) == (models.second_look is not None)
+    assert "phase-missing" not in _codes(reference)
     other = _read(
         ScanFile(
             with_phase.path, "s", Path("s"), False, phase=_phase_file(tmp_path, with_phase, form)
@@ -81,9 +83,10 @@ def test_a_phase_that_cannot_be_used_is_a_warning_and_the_scan_is_read(
 ) -> None:
     alone = read(with_phase.path, models)
     assert not _codes(alone) & {"phase-used", "phase-not-used"}
+    assert "phase-missing" in _codes(alone)
     phase = _phase_file(tmp_path, with_phase, form)
     reading = _read(ScanFile(with_phase.path, "s", Path("s"), False, phase=phase), models)
-    assert "phase-not-used" in _codes(reading)
+    assert _codes(reading) & {"phase-not-used", "phase-missing"} == {"phase-not-used"}  # told once
     assert reading.count == alone.count
 
 
@@ -95,7 +98,7 @@ def test_planted_calcium_is_negative_and_blood_positive(
     anatomy = score(models.anatomy, prepare.for_anatomy(volume))
     brain = prepare.brain_mask(anatomy)
     scores = score(models.detector, prepare.for_detector(volume, anatomy))
-    chi, told = pipeline._susceptibility(volume, brain, anatomy, scores)
+    chi, told = iron_by_phase(volume, brain, anatomy, scores)
     assert chi is not None
     assert [finding.code for finding in told] == ["phase-used"]
     truth = dataset / "derivatives" / "truth" / "sub-0001" / "anat" / "sub-0001_acq-swi_lesions.tsv"
