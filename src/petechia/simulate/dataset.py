@@ -73,13 +73,12 @@ def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> Non
             need="the same options, to go on, or an empty folder", remedy="Choose another -o.",
         )  # fmt: skip
     write_front(out)
-    participants = []
     for index in range(options.n):
         subject = f"sub-{index + 1:04d}"
-        participants.append(subject)
         if not _is_finished(out, subject, _contrasts(index, len(heads), options), options):
             write_subject(out, subject, heads, index, options)
         progress(index + 1, options.n)
+    participants = sorted(folder.name for folder in out.glob("sub-*"))  # of a run for more heads as well
     write_file(out / "participants.tsv", ("participant_id\n" + "\n".join(participants) + "\n").encode())
 
 

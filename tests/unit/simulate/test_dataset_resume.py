@@ -65,6 +65,7 @@ def test_a_stopped_run_goes_on_and_a_later_one_adds_heads(tmp_path: Path, made: 
     made.clear()
     run(out)
     assert made == ["sub-0001"]
+    assert (out / "participants.tsv").read_text().split()[1:] == [f"sub-{n:04d}" for n in range(1, 7)]
 
 
 OTHERS: tuple[dict[str, object], ...] = (
