@@ -13,10 +13,11 @@ from petechia.convert.convention import Darkness, darkness, doubt, joined
 from petechia.convert.image import label_bytes, nameless
 from petechia.convert.scan import Truth, TruthRow, invisible, read_truth
 from petechia.convert.values import Converted, ConvertOptions, Labelled
-from petechia.errors import EnvironmentFailure, UsageError
+from petechia.errors import UsageError
 from petechia.evaluate.values import MICROBLEED
 from petechia.scan.sidecar import sidecar_path, stem
 from petechia.store.durable import appear_whole
+from petechia.store.place import require_empty
 from petechia.types import DISCLAIMER
 
 TRUTH_COLUMNS = (
@@ -39,11 +40,7 @@ def write_converted(
     EnvironmentFailure `output-path`: OUT is there already. Refusal, UsageError: of the first scan that cannot
     be converted; then nothing is written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise EnvironmentFailure(
-            "output-path", out, found="a folder that is not empty", need="a new or empty folder",
-            remedy="Choose another -o.",
-        )  # fmt: skip
+    require_empty(out)
     places = subjects(scans, options)
     done: list[Converted] = []
     dark: list[Darkness] = []

@@ -24,6 +24,7 @@ from petechia.simulate.scan import SimulatedScan, simulate_scan
 from petechia.simulate.spin_echo import SpinEcho, t2_weighted
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.files import write_file
+from petechia.store.place import require_empty
 from petechia.types import DISCLAIMER, AnyArray, FloatArray, Region, Side
 
 Progress = Callable[[int, int], None]  # done, of
@@ -65,7 +66,7 @@ def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> Non
     asked = _json(_asked(heads, options))
     made_before = out / "derivatives" / "truth" / "simulation.json"
     if not made_before.is_file():
-        _require_empty(out)
+        require_empty(out)
         write_file(made_before, asked)
     elif made_before.read_bytes() != asked:
         raise EnvironmentFailure(
@@ -97,14 +98,6 @@ def write_subject(
         write_scan(out, subject, scan, options)
     if "t2w" in options.parts:
         _write_spin_echo(out, subject, t2_weighted(model, seed))
-
-
-def _require_empty(out: Path) -> None:
-    if out.exists() and any(out.iterdir()):
-        raise EnvironmentFailure(
-            "output-path", out, found="a folder that is not empty", need="a new or empty folder",
-            remedy="Choose another -o.",
-        )  # fmt: skip
 
 
 def _asked(heads: list[Path | None], options: DatasetOptions) -> dict[str, object]:

@@ -55,6 +55,15 @@ def check_root(out: Path, inputs: Sequence[Path]) -> None:
             raise _refused(out, "a folder without write permission", "a folder that can be written")
 
 
+def require_empty(out: Path) -> None:
+    """Raises EnvironmentFailure `output-path` where `out` is anything but missing or an empty folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise EnvironmentFailure(
+            "output-path", out, found="a folder that is not empty", need="a new or empty folder",
+            remedy="Choose another -o.",
+        )  # fmt: skip
+
+
 def check_scans(out: Path, scans: Sequence[ScanFile]) -> None:
     """Refuse two scans that share an output name, and files of somebody else under our names.
 

@@ -140,11 +140,12 @@ def _tail(volume: Volume, core: AnyArray, axes: list[AnyArray]) -> float:
     if len(with_core) == 0:
         return 1.0
     chosen = with_core[np.unique(np.linspace(0, len(with_core) - 1, _PLANES).round().astype(int))]
+    # Views: np.take would copy a whole volume that lies column by column.
+    planes, cores = np.moveaxis(volume.voxels, across, 0), np.moveaxis(core, across, 0)
     details = []
     for sample in chosen:
-        before = (slice(None),) * across  # views: np.take copies a whole volume that lies column by column
-        plane = volume.voxels[(*before, axes[across][sample])]
-        inside = core[(*before, sample)][np.ix_(*nearest)]
+        plane = planes[axes[across][sample]]
+        inside = cores[sample][np.ix_(*nearest)]
         details.append((plane - ndimage.uniform_filter(plane, size))[inside])
     detail = np.concatenate(details)
     if detail.size < _MIN_CORE:
