@@ -26,7 +26,7 @@ def active_learning(
     hard_steps: int = 200,
     batch: int = 8,
     learning_rate: float | None = None,
-    start_from: Path | None = None,
+    start_from: str | None = None,
     curve_on: Path | None = None,
     rounds: int = 4,
     start: int = 2,
@@ -46,6 +46,8 @@ def active_learning(
     Examples:
 
       petechia active-learning bids -o rounds
+
+      petechia active-learning bids -o rounds --start-from rodeja-unet3d
 
       petechia active-learning simulated -o curve --curve-on simulated_test --rounds 6
 
@@ -71,7 +73,7 @@ def active_learning(
     learning_rate
         The highest rate of each round: 0.002, with --start-from 0.0003.
     start_from
-        Folder of a rodeja-unet3d model to begin each round from; without it, from nothing.
+        rodeja-unet3d, or a model's folder, to begin each round from; without it, from nothing.
     curve_on
         A labelled BIDS dataset to measure the learning curve on, of other heads than DATA.
     rounds
@@ -100,12 +102,14 @@ def active_learning(
     require_train("active-learning")
     from petechia.store.place import check_root
     from petechia.train.active_run import ActiveOptions, draw_curve, next_round
+    from petechia.train.systems.run import begun_from
     from petechia.train.train import TrainSettings
     from petechia.types import DISCLAIMER
 
-    check_root(out, [given for given in (data, start_from, curve_on) if given])
+    begun = begun_from("rodeja-unet3d", start_from)[1] if start_from else None
+    check_root(out, [given for given in (data, begun, curve_on) if given])
     settings = TrainSettings(
-        out=out, start_from=start_from, steps=steps, hard_steps=hard_steps, batch=batch, seed=seed,
+        out=out, start_from=begun, steps=steps, hard_steps=hard_steps, batch=batch, seed=seed,
         device=device, learning_rate=learning_rate,
     )  # fmt: skip
     settings = replace(settings, hard_rate=min(learning_rate, settings.hard_rate))

@@ -177,12 +177,21 @@ def test_what_the_command_line_refuses(tmp_path: Path, capfd: pytest.CaptureFixt
     assert capfd.readouterr().err.startswith("bad-count: ")
 
 
-def test_a_model_to_start_from_is_led_on_gently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_to_start_from_is_led_on_gently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     given: list[ActiveOptions] = []
     monkeypatch.setattr(active_run, "next_round", lambda options, _report: given.append(options) or tmp_path)
-    model = tmp_path / "model"
-    model.mkdir()
-    for more in ([], ["--start-from", str(model)], ["--start-from", str(model), "--learning-rate", "0.001"]):
+    named = ["--start-from", "rodeja-unet3d"]  # one that ships, by its name
+    for more in ([], named, [*named, "--learning-rate", "0.001"]):
         assert main(["active-learning", str(tmp_path / "bids"), "-o", str(tmp_path / "o"), *more]) == 0
     rates = [(each.settings.learning_rate, each.settings.hard_rate) for each in given]
     assert rates == [(2e-3, 7e-4), (3e-4, 3e-4), (1e-3, 7e-4)]
+    assert all((each.settings.start_from / "detector.safetensors").is_file() for each in given[1:])  # type: ignore[operator]
+    assert (
+        main(
+            ["active-learning", str(tmp_path / "bids"), "-o", str(tmp_path / "o"), "--start-from", "kim-rpn"]
+        )
+        == 2
+    )
+    assert capfd.readouterr().err.startswith("other-system: ")
