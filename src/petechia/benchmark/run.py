@@ -41,6 +41,16 @@ Progress = Callable[[str, int, int, ScanFile, ScanResult | None], None]
 """(model, index from 0, how many, scan, None when it starts and its result when it ends)."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What every model is asked to read, and what is known of it."""
+
+    scans: tuple[ScanFile, ...]
+    truths: frozenset[str]  # the names of their tables
+    notes: tuple[str, ...]  # what must be said of the others
+    simulated: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scored:
     """A model's result, and the resamples it may be compared by; None where it was not scored."""
@@ -62,19 +72,17 @@ def run_benchmark(
     check_root(out, [data])
     models = options.models or ordered(model_names())
     folders = reading_folders(models, out)
-    scans, notes, simulated = _scans_with_truth(data, options)
-    scored = []
-    for model in models:
-        scored.append(_one(model, data, folders[model], scans, options, report))
+    asked = _scans_with_truth(data, options)
+    scored = [_one(model, data, folders[model], asked, options, report) for model in models]
     return Benchmark(
         data=data,
         options=options,
         version=__version__,
-        simulated=simulated,
-        scans=len(scans),
+        simulated=asked.simulated,
+        scans=len(asked.scans),
         command=command,
         results=_compared(scored, options.evaluate),
-        notes=notes,
+        notes=asked.notes,
     )
 
 
@@ -93,10 +101,8 @@ def reading_folders(models: tuple[str, ...], out: Path) -> dict[str, Path]:
     return folders
 
 
-def _scans_with_truth(
-    data: Path, options: BenchmarkOptions
-) -> tuple[tuple[ScanFile, ...], tuple[str, ...], bool]:
-    """The scans to read, what must be said of the others, and whether the truth is simulated."""
+def _scans_with_truth(data: Path, options: BenchmarkOptions) -> _Asked:
+    """The scans to read: those of the dataset that have a truth of their name."""
     from petechia.evaluate.pair import is_simulated
 
     if not data.is_dir():
@@ -112,23 +118,30 @@ def _scans_with_truth(
             "nothing-to-compare", data, found=f"{len(found_scans)} scans, none with a truth of its name",
             need="derivatives/truth with tables named like the scans", remedy="See petechia convert --help.",
         )  # fmt: skip
-    spare = len(found_scans) - len(scans)
-    notes = (f"{spare} scans have no truth and were not read",) if spare else ()
-    return scans, notes, is_simulated(root)
+    notes = []
+    if spare := len(found_scans) - len(scans):
+        notes.append(f"{spare} scans have no truth and were not read")
+    if (spare := len(tables) - len(partner)) and not options.participants:
+        notes.append(
+            f"{spare} truths are of no SWI or T2*-GRE magnitude image of this dataset (QSM are not read "
+            "here) and were left out"
+        )
+    return _Asked(scans, frozenset(partner), tuple(notes), is_simulated(root))
 
 
 def _one(
-    model: str, data: Path, folder: Path, scans: tuple[ScanFile, ...], options: BenchmarkOptions,
-    report: Progress,
-) -> _Scored:  # fmt: skip
+    model: str, data: Path, folder: Path, asked: _Asked, options: BenchmarkOptions, report: Progress
+) -> _Scored:
     """Read and score with one model, or say why that cannot be done."""
     sheet = read_sheet(model)
-    failed = sheet.problem or _read(model, folder, scans, options, report)
+    failed = sheet.problem or _read(model, folder, asked.scans, options, report)
     if failed:
         return _Scored(ModelResult(sheet, None, None, Figure(None), Figure(None), "", (), failed), (), None)
-    evaluate = replace(options.evaluate, skip_missing=bool(options.participants))
+    evaluate = options.evaluate
     points = {name: value for name, value, _ in load_card(model).points}
-    collected, point = at_point(collect(folder, data, evaluate), points.get(COUNT_AT))
+    found = collect(folder, data, evaluate)
+    found = replace(found, pairs=tuple(pair for pair in found.pairs if pair.name in asked.truths))
+    collected, point = at_point(found, points.get(COUNT_AT))
     rows, left_free = _resampled(collected.pairs, evaluate)
     evaluation = score(collected, folder, data, evaluate)
     definite = points.get(COUNT_AT, points.get(READ_AT, 0.0))
@@ -136,7 +149,7 @@ def _one(
         ModelResult(
             sheet=read_sheet(model),
             evaluation=evaluation,
-            cost=_cost(folder, scans),
+            cost=_cost(folder, asked.scans),
             gain=Figure(None),
             left_free=left_free,
             point=point,

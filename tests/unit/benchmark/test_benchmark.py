@@ -166,6 +166,18 @@ def test_only_some_participants(tmp_path: Path, log: Path) -> None:
     assert (evaluation.pooled.scans, evaluation.pooled.lesions) == (2, 2)
 
 
+def test_a_truth_whose_image_is_not_read_counts_for_no_model(tmp_path: Path, log: Path) -> None:
+    """A QSM's truth beside that of the SWI: no model was asked to read it, so none missed its bleeds."""
+    data = write_data(tmp_path / "data")
+    swi = data / "derivatives/truth/sub-01/anat/sub-01_acq-swi_lesions.tsv"
+    swi.with_name("sub-01_acq-qsm_lesions.tsv").write_text(swi.read_text())
+    result = compared(tmp_path, write_model(tmp_path / "keen"), data=data)
+    evaluation = result.results[0].evaluation
+    assert evaluation is not None
+    assert (evaluation.pooled.scans, evaluation.pooled.lesions, evaluation.pooled.found) == (4, 5, 5)
+    assert [note for note in result.notes if note.startswith("1 truths are of no SWI")]
+
+
 def test_two_models_of_one_name_and_data_without_truth(tmp_path: Path, log: Path) -> None:
     models = [write_model(tmp_path / "a" / "keen"), write_model(tmp_path / "b" / "keen")]
     with pytest.raises(UsageError, match="same-model-twice"):
