@@ -109,7 +109,7 @@ def _scans_with_truth(data: Path, options: BenchmarkOptions) -> _Asked:
         found = "a file" if data.exists() else "nothing"
         raise UsageError("not-a-folder", data, found=found, need="a folder", remedy="Check the path.")
     root, tables = find_truths(data)
-    found_scans = batch.find_scans(data, options.participants)
+    found_scans = batch.find_scans(data, options.participants, maps=options.qsm)
     partner = pair_names(tables, [scan.name for scan in found_scans])
     known = set(partner.values())
     scans = tuple(scan for scan in found_scans if scan.name in known)
@@ -122,10 +122,8 @@ def _scans_with_truth(data: Path, options: BenchmarkOptions) -> _Asked:
     if spare := len(found_scans) - len(scans):
         notes.append(f"{spare} scans have no truth and were not read")
     if (spare := len(tables) - len(partner)) and not options.participants:
-        notes.append(
-            f"{spare} truths are of no SWI or T2*-GRE magnitude image of this dataset (QSM are not read "
-            "here) and were left out"
-        )
+        read = "QSM" if options.qsm else "SWI or T2*-GRE magnitude image"
+        notes.append(f"{spare} truths are of no {read} of this dataset and were left out")
     return _Asked(scans, frozenset(partner), tuple(notes), is_simulated(root))
 
 
@@ -165,7 +163,7 @@ def _read(
     model: str, folder: Path, scans: tuple[ScanFile, ...], options: BenchmarkOptions, report: Progress
 ) -> str:
     """Read what is not read yet -> "" or one line why this model cannot."""
-    settings = DetectSettings(model=model, operating_point=READ_AT)
+    settings = DetectSettings(model=model, operating_point=READ_AT, qsm=options.qsm)
     files = _root_files() if any(scan.bids for scan in scans) else ()
     run = BatchOptions(
         timeout_s=options.timeout_s, force=options.force, root_files=files, reader=options.reader

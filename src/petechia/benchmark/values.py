@@ -23,6 +23,7 @@ class BenchmarkOptions:
 
     models: tuple[str, ...] = ()  # names or folders; none: every model that ships
     participants: tuple[str, ...] = ()  # of the BIDS dataset; none: all
+    qsm: bool = False  # read the dataset's QSMs, and nothing else
     timeout_s: float = SCAN_TIMEOUT_S
     force: bool = False
     evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)

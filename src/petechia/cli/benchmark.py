@@ -24,6 +24,7 @@ def benchmark(
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     models: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
     participant_label: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    qsm: Annotated[bool, Parameter(negative=())] = False,
     distance: float = 5.0,
     resample_by: Literal["scan", "subject"] = "scan",
     seed: int = 0,
@@ -58,6 +59,8 @@ def benchmark(
         Names of models that ship, or folders that petechia train wrote; without it, all that ship.
     participant_label
         Only these participants, with or without "sub-".
+    qsm
+        Read the dataset's QSMs, and nothing else.
     distance
         Millimetres between centres that still count as a match.
     resample_by
@@ -78,6 +81,7 @@ def benchmark(
     options = BenchmarkOptions(
         models=models,
         participants=participant_label,
+        qsm=qsm,
         timeout_s=timeout,
         force=force,
         evaluate=EvaluateOptions(distance_mm=distance, resample_by=resample_by, seed=seed),
@@ -97,6 +101,8 @@ def _command(data: Path, out: Path, options: BenchmarkOptions) -> str:
         words += ["--models", *(Path(model).name for model in options.models)]
     if options.participants:
         words += ["--participant-label", *options.participants]
+    if options.qsm:
+        words.append("--qsm")
     chosen = options.evaluate
     words += ["--distance", f"{chosen.distance_mm:g}", "--resample-by", chosen.resample_by]
     return shlex.join([*words, "--seed", str(chosen.seed)])

@@ -178,6 +178,21 @@ def test_a_truth_whose_image_is_not_read_counts_for_no_model(tmp_path: Path, log
     assert [note for note in result.notes if note.startswith("1 truths are of no SWI")]
 
 
+def test_the_maps_alone_when_asked(tmp_path: Path, log: Path) -> None:
+    """The stand-in model has nothing to say of a map: it fails, and that counts; the other scans do not."""
+    data = write_data(tmp_path / "data")
+    (data / "sub-02/anat/sub-02_acq-qsm_Chimap.nii.gz").write_text("sub-02_acq-qsm")
+    truth = data / "derivatives/truth/sub-02/anat"
+    (truth / "sub-02_acq-qsm_lesions.tsv").write_text((truth / "sub-02_acq-gre_lesions.tsv").read_text())
+    result = compared(tmp_path, write_model(tmp_path / "keen"), data=data, qsm=True)
+    evaluation = result.results[0].evaluation
+    assert evaluation is not None
+    assert [scan.name for scan in evaluation.scans] == ["sub-02_acq-qsm"]
+    assert (evaluation.pooled.lesions, evaluation.pooled.found, evaluation.pooled.analysed) == (2, 0, 0)
+    assert result.scans == 1
+    assert [note for note in result.notes if note.startswith("4 truths are of no QSM")]
+
+
 def test_two_models_of_one_name_and_data_without_truth(tmp_path: Path, log: Path) -> None:
     models = [write_model(tmp_path / "a" / "keen"), write_model(tmp_path / "b" / "keen")]
     with pytest.raises(UsageError, match="same-model-twice"):
