@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -34,14 +35,17 @@ SIDECAR = {
 }  # fmt: skip
 
 
-def test_d03_without_veins_the_sign_of_the_phase_is_not_guessed(dataset: Path, models: Models) -> None:
+def test_d03_without_veins_and_cortex_the_sign_of_the_phase_is_not_guessed(
+    dataset: Path, models: Models
+) -> None:
     """The other sign, and what it changes, is in test_phase.py; here nothing tells which one it is."""
     (scan,) = pipeline.find_scans(dataset)
     volume = build(read_series(scan, SETTINGS), SETTINGS)
     anatomy = score(models.anatomy, prepare.for_anatomy(volume))
     classes = models.detector.classes
     blind = ScoreMap(classes, np.zeros((len(classes), 8, 8, 8), np.float32), np.eye(4), 0.8)
-    chi, (finding,) = iron_by_phase(volume, prepare.brain_mask(anatomy), anatomy, blind)
+    bare = replace(anatomy, probability=np.zeros_like(anatomy.probability))
+    chi, (finding,) = iron_by_phase(volume, prepare.brain_mask(anatomy), bare, blind)
     assert chi is None
     assert (finding.code, finding.outcome) == ("phase-undecided", Outcome.NOTE)
 
