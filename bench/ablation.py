@@ -35,7 +35,7 @@ from petechia.lesions.find import calibrate, find_candidates
 from petechia.network.runtime import score
 from petechia.prepared import prepare
 from petechia.prepared.patches import cubes_with_susceptibility
-from petechia.prepared.phase import iron_by_phase
+from petechia.prepared.phase import iron_beside
 from petechia.scan.nifti import read_series
 from petechia.simulate.head import HeadOptions
 from petechia.simulate.plan import ScanPlan
@@ -170,7 +170,7 @@ def _candidates(
     prepared = prepare.for_detector(volume, anatomy)
     scores = score(models.detector, prepared)
     found = find_candidates(scores)
-    chi, _ = iron_by_phase(volume, brain, anatomy, scores)
+    chi, _ = iron_beside(volume, brain, anatomy, scores)
     at = np.array([candidate.at for candidate in found], np.intp).reshape(-1, 3)
     cubes = cubes_with_susceptibility(prepared.image[0], prepared.affine_ras, at, chi)
     centres = np.array([candidate.voxels.mean(0) for candidate in found]).reshape(-1, 3)

@@ -28,7 +28,7 @@ from petechia.prepared import prepare
 from petechia.prepared import systems as for_systems
 from petechia.prepared.lookup import nearest_on_grid, nearest_on_volume
 from petechia.prepared.patches import cubes, cubes_with_susceptibility
-from petechia.prepared.phase import iron_by_phase
+from petechia.prepared.phase import iron_beside
 from petechia.prepared.susceptibility import LocalSusceptibility
 from petechia.report.dataset import dataset_files
 from petechia.report.dicom import dicom_outputs
@@ -116,13 +116,7 @@ def read_scan(
     """Read one scan. Raises Refusal where it cannot be analysed, EnvironmentFailure where nothing can."""
     clock = _Clock()
     with clock.stage("read"):
-        wanted = tuple(each for each in scan.channels if each.name in models.card.inputs)
-        scan = replace(scan, channels=wanted)
-        series = series_of(scan, settings)
-        if settings.ignore_phase:
-            series = replace(series, phase=None)
-        volume = build(series, settings)
-        del series  # its voxels are the volume's now
+        volume = _built(scan, settings, models.card)
         _require_trained(volume, models.card)
         findings = volume.findings + check_content(volume) + _told_of_channels(volume, models.card)
         require(findings, scan.path)
@@ -153,6 +147,22 @@ def read_scan(
         reading = replace(reading, findings=reading.findings + _exported(scan, made, settings, on_volume))
         files = render(reading, volume, scan.bids, on_volume) + made
     return reading, files
+
+
+def _built(scan: ScanFile, settings: DetectSettings, card: Card) -> Volume:
+    """The scan and what the model reads beside it; where a QSM can only help, a bad one is left out."""
+    helps = card.system == DEFAULT and card.second_look is not None and not settings.ignore_phase
+    wanted = (*card.inputs, "qsm") if helps else card.inputs
+    scan = replace(scan, channels=tuple(each for each in scan.channels if each.name in wanted))
+    try:
+        series = series_of(scan, settings)
+        return build(replace(series, phase=None) if settings.ignore_phase else series, settings)
+    except Refusal as refusal:
+        if not helps or refusal.path not in {each.path for each in scan.channels}:
+            raise
+        text = f"found {refusal.found} in the QSM beside it; need {refusal.need}. The scan was read without."
+        volume = build(series_of(replace(scan, channels=()), settings), settings)
+        return replace(volume, findings=(*volume.findings, Finding("qsm-not-used", Outcome.WARN, text)))
 
 
 def series_of(scan: ScanFile, settings: DetectSettings) -> Series:
@@ -239,7 +249,7 @@ def _looked_again(
     if models.second_look is None:
         return _second_look(candidates, prepared, None, None), ()
     if models.card.system == DEFAULT:
-        chi, told = iron_by_phase(*seen)
+        chi, told = iron_beside(*seen)
         return _second_look(candidates, prepared, chi, models.second_look), told
     places = np.array([candidate.at for candidate in candidates], np.intp).reshape(-1, 3)
     answer = classify(models.second_look, cubes(prepared.image[0], places))

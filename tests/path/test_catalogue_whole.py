@@ -17,7 +17,7 @@ from petechia.cli.main import main
 from petechia.network.runtime import score
 from petechia.pipeline import Models
 from petechia.prepared import prepare
-from petechia.prepared.phase import iron_by_phase
+from petechia.prepared.phase import iron_beside
 from petechia.scan.nifti import read_series
 from petechia.types import Outcome, ScoreMap
 from petechia.volume.build import build
@@ -45,7 +45,7 @@ def test_d03_without_veins_and_cortex_the_sign_of_the_phase_is_not_guessed(
     classes = models.detector.classes
     blind = ScoreMap(classes, np.zeros((len(classes), 8, 8, 8), np.float32), np.eye(4), 0.8)
     bare = replace(anatomy, probability=np.zeros_like(anatomy.probability))
-    chi, (finding,) = iron_by_phase(volume, prepare.brain_mask(anatomy), bare, blind)
+    chi, (finding,) = iron_beside(volume, prepare.brain_mask(anatomy), bare, blind)
     assert chi is None
     assert (finding.code, finding.outcome) == ("phase-undecided", Outcome.NOTE)
 

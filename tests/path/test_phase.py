@@ -15,7 +15,7 @@ from petechia import pipeline
 from petechia.network.runtime import score
 from petechia.pipeline import Models
 from petechia.prepared import prepare
-from petechia.prepared.phase import iron_by_phase
+from petechia.prepared.phase import iron_beside
 from petechia.scan.nifti import read_series
 from petechia.types import Reading, ScanFile
 from petechia.volume.build import build
@@ -98,7 +98,7 @@ def test_planted_calcium_is_negative_and_blood_positive(
     anatomy = score(models.anatomy, prepare.for_anatomy(volume))
     brain = prepare.brain_mask(anatomy)
     scores = score(models.detector, prepare.for_detector(volume, anatomy))
-    chi, told = iron_by_phase(volume, brain, anatomy, scores)
+    chi, told = iron_beside(volume, brain, anatomy, scores)
     assert chi is not None
     assert [finding.code for finding in told] == ["phase-used"]
     truth = dataset / "derivatives" / "truth" / "sub-0001" / "anat" / "sub-0001_acq-swi_lesions.tsv"

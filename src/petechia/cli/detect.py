@@ -67,10 +67,11 @@ class Which:
         The phase image of the one scan given: it helps to tell calcium from iron. Radians or a
         scanner's own units, of any vendor. In a BIDS dataset the part-phase image is found by itself.
     chimap
-        The susceptibility map (QSM, ppm or ppb) of the one scan given, to a model that reads one beside
-        an SWI (deepmir). On any grid that overlaps. In a BIDS dataset it is found by itself.
+        The susceptibility map (QSM, ppm or ppb) of the one scan given: where there is no phase it
+        tells calcium from iron; deepmir always reads it. On any grid that overlaps. In a BIDS
+        dataset it is found by itself.
     t2w
-        The T2-weighted image of the one scan given, likewise.
+        The T2-weighted image of the one scan given, to a model that reads one (deepmir), likewise.
     series
         Which series of a DICOM study: its label in reading.json, number, or UID. Else the rules choose.
     timeout

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from petechia import geometry
-from petechia.prepared.susceptibility import LocalSusceptibility, iron_positive, local_susceptibility
+from petechia.prepared.susceptibility import (
+    LocalSusceptibility,
+    iron_positive,
+    local_susceptibility,
+    susceptibility_of_map,
+)
 from petechia.regions import PARCELS
 from petechia.types import Finding, FloatArray, Outcome, ScoreMap, Volume
 
@@ -29,25 +34,45 @@ CORTEX = tuple(each.name for each in PARCELS if each.name.endswith("_cortex"))
 WHITE = tuple(each.name for each in PARCELS if each.name.endswith("_white"))
 
 
-def iron_by_phase(
+def iron_beside(
     volume: Volume, brain: NDArray[np.bool_], anatomy: ScoreMap, scores: ScoreMap
 ) -> tuple[LocalSusceptibility | None, tuple[Finding, ...]]:
-    """What the phase says, iron positive, and what is noted of it. brain (a, b, c): on the anatomy's grid."""
+    """What the phase says, or else a QSM beside the scan, iron positive; and what is noted of it.
+
+    brain (a, b, c): on the anatomy's grid.
+    """
+    notes: tuple[Finding, ...] = ()
     chi = local_susceptibility(volume, brain, anatomy.affine_ras)
-    if chi is None or volume.phase is None:
-        return None, _phase_missing(volume)
-    deep = ndimage.binary_erosion(brain)
+    if chi is not None and volume.phase is not None:
+        sign, seen = _sign(chi, ndimage.binary_erosion(brain), anatomy, scores)
+        found = f"found the phase of the same acquisition in {volume.phase.unit}"
+        if sign:
+            return iron_positive(chi, sign), (_used("phase-used", found, sign, seen),)
+        text = f"{found}, in which iron has no clear sign ({seen}); need its sign. It was not used."
+        notes = (Finding("phase-undecided", Outcome.NOTE, text),)
+    for qsm in (each for each in volume.channels if each.name == "qsm"):
+        chi = susceptibility_of_map(qsm, brain, anatomy.affine_ras)
+        if chi is not None:
+            sign, seen = _sign(chi, ndimage.binary_erosion(brain), anatomy, scores)
+            used = _used("qsm-used", "found a QSM of the same head", sign or 1, seen)
+            return iron_positive(chi, sign or 1), (*notes, used)
+    return None, notes or _phase_missing(volume)
+
+
+def _sign(
+    chi: LocalSusceptibility, deep: NDArray[np.bool_], anatomy: ScoreMap, scores: ScoreMap
+) -> tuple[int, str]:
+    """+1 or -1, which sign iron has in a map, 0 where nothing tells; and what told, in words."""
     veins = by_veins(chi, deep, anatomy.affine_ras, scores)
     cortex = by_cortex(chi, deep, anatomy)
     told = VEINS_WEIGH * float(np.clip(veins, -VEINS_MOST, VEINS_MOST)) + CORTEX_WEIGHS * cortex
-    found = f"found the phase of the same acquisition in {volume.phase.unit}"
     seen = f"veins {veins:+.1f}, cortex over white matter {cortex:+.2f}, in robust standard deviations"
-    if abs(told) < CLEAR:
-        text = f"{found}, in which iron has no clear sign ({seen}); need its sign. It was not used."
-        return None, (Finding("phase-undecided", Outcome.NOTE, text),)
-    which = "positive" if told > 0 else "negative"
-    text = f"{found}; need none. Iron is {which} in it ({seen}). It was used."
-    return iron_positive(chi, 1 if told > 0 else -1), (Finding("phase-used", Outcome.NOTE, text),)
+    return 0 if abs(told) < CLEAR else int(np.sign(told)), seen
+
+
+def _used(code: str, found: str, sign: int, seen: str) -> Finding:
+    which = "positive" if sign > 0 else "negative"
+    return Finding(code, Outcome.NOTE, f"{found}; need none. Iron is {which} in it ({seen}). It was used.")
 
 
 def by_veins(
@@ -86,6 +111,7 @@ def _phase_missing(volume: Volume) -> tuple[Finding, ...]:
         return ()
     text = (
         "found no phase of the same acquisition to read with; need none. With it (--phase, or DICOM that has"
-        " it) calcifications are told from microbleeds by their sign; without it by shape and place alone."
+        " it) or with a QSM (--chimap) calcifications are told from microbleeds by their sign; without, by"
+        " shape and place alone."
     )
     return (Finding("phase-missing", Outcome.NOTE, text),)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from petechia import geometry
-from petechia.types import FloatArray, Volume
+from petechia.types import AnyArray, Channel, FloatArray, Volume
 
 COARSE_MM = 0.9  # finer voxels are averaged up to this: a bleed is larger, and the cost is cubic
 LOWPASS_MM = 3.0  # standard deviation of the smoothed copy
@@ -68,11 +68,34 @@ def local_susceptibility(
     local = local_phase(volume, brain, brain_affine_ras)
     if local is None:
         return None
-    chi, inside = _inverted(local.voxels, local.affine_ras), local.inside
+    return _standardised(_inverted(local.voxels, local.affine_ras), local.inside, local.affine_ras)
+
+
+def susceptibility_of_map(
+    qsm: Channel, brain: NDArray[np.bool_], brain_affine_ras: FloatArray
+) -> LocalSusceptibility | None:
+    """A QSM beside the scan as such a map: what is wider than LOWPASS_MM taken away, as from a phase.
+
+    brain (a, b, c): any grid, found by its affine. None where the QSM holds too little of the brain.
+    """
+    box, factors, affine = _about_the_brain(qsm.voxels.shape, qsm.affine_ras, brain, brain_affine_ras)
+    values: FloatArray = _averaged(qsm.voxels[box], factors)
+    inside = looked_up(brain, np.linalg.inv(brain_affine_ras) @ affine, values.shape, 0) > 0.5
+    inside &= values != 0.0  # outside the map's own mask
+    if int(inside.sum()) < LEAST_VOXELS:
+        return None
+    sigma = [LOWPASS_MM / each for each in geometry.spacing_mm(affine)]
+    within = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
+    wide = ndimage.gaussian_filter(values * inside, sigma) / np.maximum(within, 1e-3)
+    return _standardised(values - wide, inside, affine)
+
+
+def _standardised(chi: FloatArray, inside: NDArray[np.bool_], affine_ras: FloatArray) -> LocalSusceptibility:
+    """In robust standard deviations of the brain about its median, within CLIP. Changes chi (i, j, k)."""
     chi -= float(np.median(chi[inside]))
     chi /= 1.4826 * float(np.median(np.abs(chi[inside]))) + 1e-9
     np.clip(chi, -CLIP, CLIP, out=chi)
-    return LocalSusceptibility(chi * inside, local.affine_ras)
+    return LocalSusceptibility(chi * inside, affine_ras)
 
 
 def local_phase(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: FloatArray) -> LocalPhase | None:
@@ -82,21 +105,16 @@ def local_phase(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: Floa
     """
     if volume.phase is None:
         return None
-    spacing = geometry.spacing_mm(volume.phase.affine_ras)
-    factors = tuple(max(1, int(COARSE_MM / each)) for each in spacing)
-    low, high = _brain_box(brain, brain_affine_ras, volume.phase.affine_ras, volume.phase.voxels.shape)
-    box = tuple(
-        slice(int(a), int(a) + max(int(b - a) // f, 1) * f)
-        for a, b, f in zip(low, high, factors, strict=True)
-    )
-    turning = _averaged(np.exp(1j * volume.phase.voxels[box]).astype(np.complex64), factors)
-    affine = _coarse_affine(volume.phase.affine_ras, low, factors)
+    phase = volume.phase
+    box, factors, affine = _about_the_brain(phase.voxels.shape, phase.affine_ras, brain, brain_affine_ras)
+    turning = _averaged(np.exp(1j * phase.voxels[box]).astype(np.complex64), factors)
     inside = looked_up(brain, np.linalg.inv(brain_affine_ras) @ affine, turning.shape, 0) > 0.5
     image = looked_up(volume.voxels, np.linalg.inv(volume.affine_ras) @ affine, turning.shape, 1)
     inside &= image > 0.1 * float(np.median(image[inside])) if inside.any() else False
     if int(inside.sum()) < LEAST_VOXELS:
         return None
-    return LocalPhase(_local_phase(turning * image, affine) * inside, affine, inside)
+    signal = (turning * image).astype(np.complex64)
+    return LocalPhase(_local_phase(signal, affine) * inside, affine, inside)
 
 
 def sign_of_iron(chi: LocalSusceptibility, iron_ras_mm: FloatArray, least: int = LEAST_VEIN_VOXELS) -> int:
@@ -115,6 +133,19 @@ def iron_positive(chi: LocalSusceptibility, sign: int) -> LocalSusceptibility | 
     return LocalSusceptibility(chi.voxels * np.float32(sign), chi.affine_ras) if sign else None
 
 
+def _about_the_brain(
+    shape: tuple[int, ...], affine_ras: FloatArray, brain: NDArray[np.bool_], brain_affine_ras: FloatArray
+) -> tuple[tuple[slice, ...], tuple[int, ...], FloatArray]:
+    """The brain's box in an image, how many voxels make one of up to COARSE_MM, and the affine of those."""
+    factors = tuple(max(1, int(COARSE_MM / each)) for each in geometry.spacing_mm(affine_ras))
+    low, high = _brain_box(brain, brain_affine_ras, affine_ras, shape)
+    box = tuple(
+        slice(int(a), int(a) + max(int(b - a) // f, 1) * f)
+        for a, b, f in zip(low, high, factors, strict=True)
+    )
+    return box, factors, _coarse_affine(affine_ras, low, factors)
+
+
 def _brain_box(
     brain: NDArray[np.bool_], brain_affine: FloatArray, affine: FloatArray, shape: tuple[int, ...]
 ) -> tuple[FloatArray, FloatArray]:
@@ -128,10 +159,10 @@ def _brain_box(
     return low, np.clip(np.ceil(index.max(0) + margin), low + 1, shape)
 
 
-def _averaged(values: NDArray[np.complex64], factors: tuple[int, ...]) -> NDArray[np.complex64]:
+def _averaged(values: AnyArray, factors: tuple[int, ...]) -> AnyArray:
     """Means over blocks of whole voxels."""
     (i, j, k), (a, b, c) = values.shape, factors
-    blocks: NDArray[np.complex64] = values.reshape(i // a, a, j // b, b, k // c, c).mean((1, 3, 5))
+    blocks: AnyArray = values.reshape(i // a, a, j // b, b, k // c, c).mean((1, 3, 5))
     return blocks
 
 

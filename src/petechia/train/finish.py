@@ -147,8 +147,8 @@ def export_default(trained: Trained, folder: Path) -> dict[str, object]:
         "version": __version__,
         "disclaimer": DISCLAIMER,
         "licence": "Apache-2.0",
-        "inputs": "one SWI or T2*-GRE magnitude volume, iron dark, with its phase where there is one;"
-        " or a QSM, turned so that iron is dark",
+        "inputs": "one SWI or T2*-GRE magnitude volume, iron dark, with its phase (or else a QSM) where"
+        " there is one; or a QSM alone, turned so that iron is dark",
         "networks": networks,
     }
 

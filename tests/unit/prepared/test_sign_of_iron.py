@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from petechia.prepared import phase
-from petechia.prepared.phase import by_cortex, by_veins, iron_by_phase
+from petechia.prepared.phase import by_cortex, by_veins, iron_beside
 from petechia.prepared.susceptibility import LocalSusceptibility
 from petechia.regions import PARCEL_CLASSES
-from petechia.types import FloatArray, Phase, Protocol, ScoreMap, Volume
+from petechia.types import Channel, FloatArray, Phase, Protocol, ScoreMap, Volume
 
 SIDE = 40  # voxels of 2 mm, a cube of brain in the middle
 BRAIN = slice(5, 35)
@@ -86,7 +86,7 @@ def read_sign(monkeypatch: pytest.MonkeyPatch, chi: LocalSusceptibility, veins: 
     empty: FloatArray = np.zeros((SIDE,) * 3, np.float32)
     volume = Volume("s", Path("s"), "", empty, AFFINE, True)
     volume = replace(volume, phase=Phase(empty, AFFINE, "rad", ""), protocol=Protocol())
-    turned, (note,) = iron_by_phase(volume, brain(), anatomy(), veins)
+    turned, (note,) = iron_beside(volume, brain(), anatomy(), veins)
     if turned is None:
         return 0, note.code
     return (1 if np.allclose(turned.voxels, chi.voxels) else -1), note.code
@@ -108,3 +108,38 @@ def test_where_they_contradict_or_say_nothing_the_phase_is_left_out(monkeypatch:
     assert read_sign(monkeypatch, chi_map(), seen_veins(INNER)) == left_out
     assert read_sign(monkeypatch, chi_map(vein=0.5), seen_veins(INNER)) == left_out
     assert read_sign(monkeypatch, chi_map(vein=2.0, cortex=-0.1), seen_veins(INNER)) == left_out
+
+
+def beside(
+    monkeypatch: pytest.MonkeyPatch, of_phase: LocalSusceptibility | None, of_map: LocalSusceptibility | None
+) -> tuple[LocalSusceptibility | None, list[str]]:
+    """What is read beside a scan whose phase, if any, and QSM, if any, give these maps."""
+    monkeypatch.setattr(phase, "local_susceptibility", lambda *_: of_phase)
+    monkeypatch.setattr(phase, "susceptibility_of_map", lambda *_: of_map)
+    empty: FloatArray = np.zeros((SIDE,) * 3, np.float32)
+    volume = Volume("s", Path("s"), "", empty, AFFINE, True)
+    volume = replace(
+        volume,
+        phase=Phase(empty, AFFINE, "rad", "") if of_phase else None,
+        channels=(Channel("qsm", empty, AFFINE, ""),) if of_map else (),
+    )
+    chi, notes = iron_beside(volume, brain(), anatomy(), seen_veins(INNER))
+    return chi, [note.code for note in notes]
+
+
+def test_a_qsm_is_read_where_no_phase_tells_and_turned_where_iron_is_negative_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clear, unclear, reversed_map = chi_map(2.0, 0.2), chi_map(), chi_map(-2.0, -0.2)
+    chi, codes = beside(monkeypatch, clear, unclear)
+    assert (chi.voxels == clear.voxels).all()  # type: ignore[union-attr]
+    assert codes == ["phase-used"]
+    chi, codes = beside(monkeypatch, unclear, clear)
+    assert (chi.voxels == clear.voxels).all()  # type: ignore[union-attr]
+    assert codes == ["phase-undecided", "qsm-used"]
+    chi, codes = beside(monkeypatch, None, unclear)  # a QSM shows iron bright: nothing has to tell it
+    assert (chi.voxels == unclear.voxels).all()  # type: ignore[union-attr]
+    assert codes == ["qsm-used"]
+    chi, codes = beside(monkeypatch, None, reversed_map)
+    assert (chi.voxels == -reversed_map.voxels).all()  # type: ignore[union-attr]
+    assert beside(monkeypatch, None, None) == (None, ["phase-missing"])

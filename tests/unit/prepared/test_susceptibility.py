@@ -17,8 +17,9 @@ from petechia.prepared.susceptibility import (
     iron_positive,
     local_susceptibility,
     sign_of_iron,
+    susceptibility_of_map,
 )
-from petechia.types import FloatArray, Phase, Volume
+from petechia.types import Channel, FloatArray, Phase, Volume
 
 SHAPE = (72, 80, 64)
 BRAIN_MM = 28.0
@@ -93,6 +94,27 @@ def test_iron_is_positive_and_calcium_negative_whatever_the_vendors_sign(sign: i
     assert float(np.abs(chi.voxels).max()) <= CLIP
     outside = chi.at(np.array([[BRAIN_MM + 4.0, 0.0, 0.0], [500.0, 0.0, 0.0]]))
     assert (outside == 0.0).all()
+
+
+@pytest.mark.parametrize("per_ppm", [1.0, 40.0])
+def test_a_qsm_shows_the_same_places_whatever_its_scale_and_its_wide_bumps(per_ppm: float) -> None:
+    """Spheres of +-0.3 ppm on a bump of 0.5 ppm as wide as the brain, with noise; nothing outside a mask."""
+    matrix = affine(25.0)
+    places = positions(matrix)
+    brain = np.linalg.norm(places, axis=-1) < BRAIN_MM
+    values = 0.5 * np.cos(places[..., 1] / 20.0) + np.random.default_rng(3).normal(0, 0.01, SHAPE)
+    for centres, ppm in ((IRON_MM, 0.3), (CALCIUM_MM, -0.3)):
+        for centre in centres:
+            values[np.linalg.norm(places - np.array(centre), axis=-1) < RADIUS_MM] += ppm
+    qsm = Channel("qsm", (per_ppm * values * brain).astype(np.float32), matrix, "")
+    chi = susceptibility_of_map(qsm, np.ones_like(brain), matrix)
+    assert chi is not None
+    assert min(means(chi, IRON_MM)) > 2.0
+    assert max(means(chi, CALCIUM_MM)) < -2.0
+    assert float(np.abs(chi.voxels).max()) <= CLIP
+    assert (chi.at(np.array([[BRAIN_MM + 4.0, 0.0, 0.0]])) == 0.0).all()
+    assert susceptibility_of_map(qsm, np.zeros_like(brain), matrix) is None
+    assert susceptibility_of_map(replace(qsm, voxels=np.zeros(SHAPE, np.float32)), brain, matrix) is None
 
 
 def test_without_phase_or_without_brain_there_is_no_map() -> None:
