@@ -29,6 +29,7 @@ LEAST_TISSUE = 500  # voxels (of the anatomy network) of cortex, and of white ma
 VEINS_WEIGH, VEINS_MOST = 0.5, 2.0  # their mean counts up to this
 CORTEX_WEIGHS = 8.0
 CLEAR = 0.5  # of both together, from which the sign is told
+REVERSED = -1.0  # mean over the veins of a QSM, below which it shows iron dark
 
 CORTEX = tuple(each.name for each in PARCELS if each.name.endswith("_cortex"))
 WHITE = tuple(each.name for each in PARCELS if each.name.endswith("_white"))
@@ -53,9 +54,11 @@ def iron_beside(
     for qsm in (each for each in volume.channels if each.name == "qsm"):
         chi = susceptibility_of_map(qsm, brain, anatomy.affine_ras)
         if chi is not None:
-            sign, seen = _sign(chi, ndimage.binary_erosion(brain), anatomy, scores)
-            used = _used("qsm-used", "found a QSM of the same head", sign or 1, seen)
-            return iron_positive(chi, sign or 1), (*notes, used)
+            veins = by_veins(chi, ndimage.binary_erosion(brain), anatomy.affine_ras, scores)
+            sign = -1 if veins < REVERSED else 1  # a QSM shows iron bright, unless its phase was reversed
+            seen = f"veins {veins:+.1f} robust standard deviations"
+            used = _used("qsm-used", "found a QSM of the same head", sign, seen)
+            return iron_positive(chi, sign), (*notes, used)
     return None, notes or _phase_missing(volume)
 
 

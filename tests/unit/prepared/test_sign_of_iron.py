@@ -130,16 +130,17 @@ def beside(
 def test_a_qsm_is_read_where_no_phase_tells_and_turned_where_iron_is_negative_in_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clear, unclear, reversed_map = chi_map(2.0, 0.2), chi_map(), chi_map(-2.0, -0.2)
+    clear, unclear, reversed_map = chi_map(2.0, 0.2), chi_map(), chi_map(-2.0, 0.2)
     chi, codes = beside(monkeypatch, clear, unclear)
     assert (chi.voxels == clear.voxels).all()  # type: ignore[union-attr]
     assert codes == ["phase-used"]
     chi, codes = beside(monkeypatch, unclear, clear)
     assert (chi.voxels == clear.voxels).all()  # type: ignore[union-attr]
     assert codes == ["phase-undecided", "qsm-used"]
-    chi, codes = beside(monkeypatch, None, unclear)  # a QSM shows iron bright: nothing has to tell it
-    assert (chi.voxels == unclear.voxels).all()  # type: ignore[union-attr]
-    assert codes == ["qsm-used"]
+    for plain in (unclear, chi_map(0.0, -0.3)):  # a QSM shows iron bright: only veins may say otherwise
+        chi, codes = beside(monkeypatch, None, plain)
+        assert (chi.voxels == plain.voxels).all()  # type: ignore[union-attr]
+        assert codes == ["qsm-used"]
     chi, codes = beside(monkeypatch, None, reversed_map)
     assert (chi.voxels == -reversed_map.voxels).all()  # type: ignore[union-attr]
     assert beside(monkeypatch, None, None) == (None, ["phase-missing"])
