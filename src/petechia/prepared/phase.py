@@ -1,4 +1,4 @@
-"""What the phase of a scan says of iron, and what the reading says of the phase.
+"""What the phase of a scan, or a QSM beside it, says of iron, and what the reading says of them.
 
 Which sign iron has in a phase depends on the maker and on what was done to the file since; the scan is asked.
 Two things tell, independently: veins, and cortex over white matter, whose myelin makes it the more
@@ -92,10 +92,11 @@ def by_veins(
 
 def by_cortex(chi: LocalSusceptibility, deep: NDArray[np.bool_], anatomy: ScoreMap) -> float:
     """Mean of the map over cortex minus that over white matter, in `deep`; zero where one is too small."""
-    likely = np.array(anatomy.classes)[anatomy.probability.argmax(0)]
+    likely = anatomy.probability.argmax(0)
     means = []
     for names in (CORTEX, WHITE):
-        voxels = np.argwhere(deep & np.isin(likely, names))
+        known = [number for number, name in enumerate(anatomy.classes) if name in names]
+        voxels = np.argwhere(deep & np.isin(likely, known))
         means.append(_mean(chi, geometry.apply_affine(anatomy.affine_ras, voxels), LEAST_TISSUE))
     return means[0] - means[1] if all(means) else 0.0
 
