@@ -42,46 +42,37 @@ class Error:
 def errors(pair: ScanPair, options: EvaluateOptions) -> tuple[list[Error], list[Error]]:
     """What one scan's reading missed, and what it called wrongly."""
     truth, said = pair.truth, pair.detections
-    bleed = np.array([kind == "microbleed" for kind in truth.kind], bool)
-    called = np.array([kind == LesionClass.CMB.value for kind in said.kind], bool)
+    bleed = np.flatnonzero([kind == "microbleed" for kind in truth.kind])
+    called = np.flatnonzero([kind == LesionClass.CMB.value for kind in said.kind])
     visible = ~(truth.cnr[bleed] < options.visible_cnr)
-    places = said.centre_ras_mm[called].reshape(-1, 3)
-    cost = cost_by_distance(places, truth.centre_ras_mm[bleed], options.distance_mm)
+    cost = cost_by_distance(said.centre_ras_mm[called], truth.centre_ras_mm[bleed], options.distance_mm)
     found = match(cost, said.probability[called], visible)
-    missed = [
-        Error(pair.name, truth.centre_ras_mm[bleed][n], float(truth.cnr[bleed][n]), words)
-        for n in np.flatnonzero(visible & ~found.found)
-        for words in [
-            f"missed: {truth.diameter_mm[bleed][n]:.1f} mm, contrast-to-noise {truth.cnr[bleed][n]:.0f}; "
-            + _heard(truth.centre_ras_mm[bleed][n], pair, options)
-        ]
-    ]
-    wrong = [
-        Error(pair.name, places[n], float(said.probability[called][n]), words)
-        for n in np.flatnonzero(found.false_positive)
-        for words in [
-            f"called with {said.probability[called][n]:.2f}; planted there: "
-            + _planted(places[n], pair, options)
-        ]
-    ]
+    missed = []
+    for n in bleed[visible & ~found.found]:
+        place, cnr = truth.centre_ras_mm[n], float(truth.cnr[n])
+        near = nearest(place, said.centre_ras_mm, options.distance_mm)
+        heard = (
+            "nothing listed"
+            if near is None
+            else f"listed as {said.kind[near]} with {said.probability[near]:.2f}"
+        )
+        words = f"missed: {truth.diameter_mm[n]:.1f} mm, contrast-to-noise {cnr:.0f}; {heard}"
+        missed.append(Error(pair.name, place, cnr, words))
+    wrong = []
+    for n in called[found.false_positive]:
+        place, probability = said.centre_ras_mm[n], float(said.probability[n])
+        near = nearest(place, truth.centre_ras_mm, options.distance_mm)
+        words = (
+            f"called with {probability:.2f}; planted there: {'nothing' if near is None else truth.kind[near]}"
+        )
+        wrong.append(Error(pair.name, place, probability, words))
     return missed, wrong
 
 
-def _heard(place: FloatArray, pair: ScanPair, options: EvaluateOptions) -> str:
-    """What the reading lists nearest to a place."""
-    near = np.linalg.norm(pair.detections.centre_ras_mm.reshape(-1, 3) - place, axis=1)
-    if not len(near) or near.min() > options.distance_mm:
-        return "nothing listed"
-    best = int(near.argmin())
-    return f"listed as {pair.detections.kind[best]} with {pair.detections.probability[best]:.2f}"
-
-
-def _planted(place: FloatArray, pair: ScanPair, options: EvaluateOptions) -> str:
-    """What was planted nearest to a place."""
-    near = np.linalg.norm(pair.truth.centre_ras_mm.reshape(-1, 3) - place, axis=1)
-    if not len(near) or near.min() > options.distance_mm:
-        return "nothing"
-    return pair.truth.kind[int(near.argmin())]
+def nearest(place: FloatArray, others: FloatArray, within_mm: float) -> int | None:
+    """Index of the nearest of other places (n, 3) to one (3,); None where none lies within."""
+    away = np.linalg.norm(others.reshape(-1, 3) - place, axis=1)
+    return int(away.argmin()) if len(away) and away.min() <= within_mm else None
 
 
 def cuts(path: Path, centre_ras_mm: FloatArray) -> FloatArray:
