@@ -35,6 +35,15 @@ def box_about(points: AnyArray, margin: FloatArray, shape: tuple[int, ...]) -> t
     return i, j, k
 
 
+def block_means(values: AnyArray, factors: tuple[int, ...]) -> AnyArray:
+    """Means over blocks of `factors` voxels (i, j, k); what does not fill a block at an end is left out."""
+    whole = [n // f for n, f in zip(values.shape, factors, strict=True)]
+    cut = values[tuple(slice(n * f) for n, f in zip(whole, factors, strict=True))]
+    (i, j, k), (a, b, c) = whole, factors
+    blocks: AnyArray = cut.reshape(i, a, j, b, k, c).mean((1, 3, 5))
+    return blocks
+
+
 def axis_codes(affine: FloatArray) -> str:
     """The anatomical direction in which each voxel axis grows, such as "RAS" or "LPS".
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from petechia import geometry
-from petechia.types import AnyArray, Channel, FloatArray, Volume
+from petechia.types import Channel, FloatArray, Volume
 
 COARSE_MM = 0.9  # finer voxels are averaged up to this: a bleed is larger, and the cost is cubic
 LOWPASS_MM = 3.0  # standard deviation of the smoothed copy
@@ -79,7 +79,7 @@ def susceptibility_of_map(
     brain (a, b, c): any grid, found by its affine. None where the QSM holds too little of the brain.
     """
     box, factors, affine = _about_the_brain(qsm.voxels.shape, qsm.affine_ras, brain, brain_affine_ras)
-    values: FloatArray = _averaged(qsm.voxels[box], factors)
+    values: FloatArray = geometry.block_means(qsm.voxels[box], factors)
     inside = looked_up(brain, np.linalg.inv(brain_affine_ras) @ affine, values.shape, 0) > 0.5
     inside &= values != 0.0  # outside the map's own mask
     if int(inside.sum()) < LEAST_VOXELS:
@@ -107,7 +107,7 @@ def local_phase(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: Floa
         return None
     phase = volume.phase
     box, factors, affine = _about_the_brain(phase.voxels.shape, phase.affine_ras, brain, brain_affine_ras)
-    turning = _averaged(np.exp(1j * phase.voxels[box]).astype(np.complex64), factors)
+    turning = geometry.block_means(np.exp(1j * phase.voxels[box]).astype(np.complex64), factors)
     inside = looked_up(brain, np.linalg.inv(brain_affine_ras) @ affine, turning.shape, 0) > 0.5
     image = looked_up(volume.voxels, np.linalg.inv(volume.affine_ras) @ affine, turning.shape, 1)
     inside &= image > 0.1 * float(np.median(image[inside])) if inside.any() else False
@@ -157,13 +157,6 @@ def _brain_box(
     margin = MARGIN_MM / np.asarray(geometry.spacing_mm(affine))
     low = np.clip(np.floor(index.min(0) - margin), 0, np.asarray(shape) - 1)
     return low, np.clip(np.ceil(index.max(0) + margin), low + 1, shape)
-
-
-def _averaged(values: AnyArray, factors: tuple[int, ...]) -> AnyArray:
-    """Means over blocks of whole voxels."""
-    (i, j, k), (a, b, c) = values.shape, factors
-    blocks: AnyArray = values.reshape(i // a, a, j // b, b, k // c, c).mean((1, 3, 5))
-    return blocks
 
 
 def _coarse_affine(affine: FloatArray, low: FloatArray, factors: tuple[int, ...]) -> FloatArray:

@@ -10,7 +10,7 @@ from petechia.volume.channels import with_channels
 from petechia.volume.orient import place
 from petechia.volume.phase import with_phase
 from petechia.volume.scale import scale
-from petechia.volume.susceptibility import turn_map
+from petechia.volume.susceptibility import read_map
 
 
 def build(series: Series, settings: DetectSettings) -> Volume:
@@ -23,11 +23,13 @@ def build(series: Series, settings: DetectSettings) -> Volume:
     channel-elsewhere, channel-empty.
     """
     placement = place(series, settings.assume_ras)
-    intensity = scale(series, geometry.spacing_mm(placement.affine_ras), settings.invert)
+    spacing_mm = geometry.spacing_mm(placement.affine_ras)
+    is_map = settings.qsm or series.protocol.contrast == "qsm"
+    intensity = scale(series, spacing_mm, settings.invert and not is_map)
     voxels = intensity.voxels
     turned: tuple[Finding, ...] = ()
-    if settings.qsm or series.protocol.contrast == "qsm":
-        voxels, turned = turn_map(voxels, series.path)
+    if is_map:
+        voxels, turned = read_map(voxels, series.path, spacing_mm, settings.invert)
     voxels.setflags(write=False)
     volume = Volume(
         name=series.name,

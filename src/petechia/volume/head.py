@@ -10,6 +10,7 @@ from scipy import ndimage
 from petechia.types import AnyArray, FloatArray
 
 _COARSE_MM = 4.0
+_SAMPLE = 200_000  # voxels
 _TISSUE_FRACTION = 0.15  # of the way from background to bright tissue; noise stays below, shaded tissue above
 
 
@@ -58,9 +59,11 @@ def head_mask(voxels: FloatArray, spacing_mm: tuple[float, float, float]) -> Any
 
 def background_level(values: FloatArray) -> float | None:
     """The value that fills at least a tenth of the image exactly, or None. values: any shape."""
-    levels, counts = np.unique(values, return_counts=True)
-    most = int(np.argmax(counts))
-    return float(levels[most]) if counts[most] >= 0.1 * values.size else None
+    # What fills a tenth of the image is the commonest of a sample too; to sort all of them takes seconds.
+    sample = values.ravel(order="K")[:: max(1, values.size // _SAMPLE | 1)]
+    levels, counts = np.unique(sample, return_counts=True)
+    most = levels[int(np.argmax(counts))]
+    return float(most) if np.count_nonzero(values == most) >= 0.1 * values.size else None
 
 
 def _tissue(values: FloatArray) -> AnyArray:

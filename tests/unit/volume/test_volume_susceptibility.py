@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from petechia.errors import Refusal
-from petechia.volume.susceptibility import TISSUE, turn_map
+from petechia.volume.susceptibility import TISSUE, balance_of_details, read_map, turn_map
 
 SCAN = Path("chi.nii.gz")
 
@@ -42,3 +42,33 @@ def test_a_magnitude_given_as_a_map_is_refused() -> None:
     with pytest.raises(Refusal) as caught:
         turn_map(np.abs(_map()) * 1000 + 100, SCAN)
     assert caught.value.code == "not-a-map"
+
+
+SPACING = (1.0, 1.0, 1.0)
+
+
+def _with_iron() -> np.ndarray:
+    """The ball with twelve bleeds in it, and no more than one calcification."""
+    chi = _map()
+    for step in range(12):
+        chi[12 + step, 14 : 16 + step % 2, 20] = 0.2
+    return chi
+
+
+def test_a_map_with_iron_below_zero_is_said_to_be_in_doubt() -> None:
+    upright = read_map(_with_iron(), SCAN, SPACING, invert=False)[1]
+    reversed_ = read_map(-_with_iron(), SCAN, SPACING, invert=False)[1]
+    assert [finding.code for finding in upright] == ["qsm-turned"]
+    assert [finding.code for finding in reversed_] == ["qsm-turned", "polarity-doubt"]
+
+
+def test_a_map_of_noise_alone_has_no_polarity() -> None:
+    noise = np.random.default_rng(1).normal(0.0, 0.02, (40, 40, 40)).astype(np.float32)
+    assert abs(balance_of_details(noise, SPACING)) < 0.1
+
+
+def test_a_reversed_map_is_read_as_the_upright_one_where_invert_is_asked() -> None:
+    upright, _ = read_map(_with_iron(), SCAN, SPACING, invert=False)
+    asked, findings = read_map(-_with_iron(), SCAN, SPACING, invert=True)
+    assert (asked == upright).all()
+    assert [finding.code for finding in findings] == ["inverted-as-asked", "qsm-turned"]
