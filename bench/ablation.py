@@ -194,6 +194,8 @@ FACTORS: tuple[tuple[str, Callable[[HeadOptions, ScanPlan], bool]], ...] = (
     ))),
     ("slices of 3 mm and more", lambda _, plan: plan.protocol.voxel_mm[2] >= 3.0),
     ("QSM", lambda _, plan: plan.protocol.contrast == "qsm"),
+    ("1.5 T and 7 T", lambda _, plan: abs(plan.protocol.field_strength_t - 3.0) > 1.0),
+    ("old heads: atrophy over 0.6 mm", lambda head, _: head.ageing.atrophy_mm > 0.6),
 )  # fmt: skip
 
 

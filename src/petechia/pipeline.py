@@ -131,9 +131,8 @@ def read_scan(
         scores = _scores(prepared, anatomy, brain, models)
     with clock.stage("look again"):
         candidates = find_candidates(scores, _LISTED[models.card.system])
-        second, told = _looked_again(candidates, prepared, (volume, brain, anatomy, scores), models)
+        candidates, told = _weighed(candidates, prepared, (volume, brain, anatomy, scores), models)
         findings += told
-        candidates = weigh(candidates, second, _calibration(models.card, volume.protocol.contrast))
     with clock.stage("measure"):
         places = learn_places(anatomy, brain, volume.sides_known)
         point = _point(models.card, settings.operating_point)
@@ -239,21 +238,21 @@ def _scores(prepared: Prepared, anatomy: ScoreMap, brain: NDArray[np.bool_], mod
             return hassanzadeh.scores(prepared, inside, run)
 
 
-def _looked_again(
+def _weighed(
     candidates: list[Candidate],
     prepared: Prepared,
     seen: tuple[Volume, NDArray[np.bool_], ScoreMap, ScoreMap],
     models: Models,
-) -> tuple[FloatArray, tuple[Finding, ...]]:
-    """Microbleed by the second look (n,) and what is noted. seen: volume, brain, anatomy, scores."""
-    if models.second_look is None:
-        return _second_look(candidates, prepared, None, None), ()
-    if models.card.system == DEFAULT:
+) -> tuple[list[Candidate], tuple[Finding, ...]]:
+    """Candidates with their probabilities, and what is noted. seen: volume, brain, anatomy, scores."""
+    chi: LocalSusceptibility | None = None
+    told: tuple[Finding, ...] = ()
+    if models.card.system == DEFAULT and models.second_look is not None:
         chi, told = iron_beside(*seen)
-        return _second_look(candidates, prepared, chi, models.second_look), told
-    places = np.array([candidate.at for candidate in candidates], np.intp).reshape(-1, 3)
-    answer = classify(models.second_look, cubes(prepared.image[0], places))
-    return answer[:, models.second_look.classes.index("cmb")], ()
+    contrast = seen[0].protocol.contrast
+    alone = chi is None and contrast != "qsm"  # a QSM tells iron from calcium by itself
+    second = _second_look(candidates, prepared, chi, models)
+    return weigh(candidates, second, _calibration(models.card, contrast, alone)), told
 
 
 def _told_of_channels(volume: Volume, card: Card) -> tuple[Finding, ...]:
@@ -267,18 +266,18 @@ def _told_of_channels(volume: Volume, card: Card) -> tuple[Finding, ...]:
 
 
 def _second_look(
-    candidates: list[Candidate],
-    prepared: Prepared,
-    chi: LocalSusceptibility | None,
-    network: Network | None,
+    candidates: list[Candidate], prepared: Prepared, chi: LocalSusceptibility | None, models: Models
 ) -> FloatArray:
     """Microbleed by the second look, (n,); undecided where the model has none."""
+    network = models.second_look
     if network is None:
         return np.full(len(candidates), 0.5)
     places = np.array([candidate.at for candidate in candidates], np.intp).reshape(-1, 3)
-    given = cubes_with_susceptibility(prepared.image[0], prepared.affine_ras, places, chi)
     cmb = network.classes.index("cmb")
-    return over_mirrors(lambda seen: classify(network, seen)[:, cmb], given)
+    if models.card.system != DEFAULT:
+        return classify(network, cubes(prepared.image[0], places))[:, cmb]
+    given = cubes_with_susceptibility(prepared.image[0], prepared.affine_ras, places, chi)
+    return over_mirrors(lambda shown: classify(network, shown)[:, cmb], given)
 
 
 def _require_trained(volume: Volume, card: Card) -> None:
@@ -369,11 +368,15 @@ def _provenance(
     )
 
 
-def _calibration(card: Card, contrast: str | None) -> Calibration:
-    """The card's calibration on one contrast; that of SWI where the contrast is not known."""
+def _calibration(card: Card, contrast: str | None, alone: bool) -> Calibration:
+    """The card's calibration on one contrast; that of SWI where the contrast is not known.
+
+    alone: nothing tells iron from calcium, and the second look knows less.
+    """
     slope, second_slope, intercept = card.calibration
-    shift = sum(value for name, value in card.shifts if name == contrast)
-    return Calibration(slope, second_slope, intercept + shift)
+    less, shift = card.alone if alone else (0.0, 0.0)
+    shift += sum(value for name, value in card.shifts if name == contrast)
+    return Calibration(slope, second_slope + less, intercept + shift)
 
 
 def _point(card: Card, name: str) -> OperatingPoint:

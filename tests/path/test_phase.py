@@ -12,13 +12,16 @@ import pytest
 from whole_path import SETTINGS, read
 
 from petechia import pipeline
+from petechia.lesions.find import calibrate
 from petechia.network.runtime import score
 from petechia.pipeline import Models
 from petechia.prepared import prepare
 from petechia.prepared.phase import iron_beside
 from petechia.scan.nifti import read_series
-from petechia.types import Reading, ScanFile
+from petechia.types import LesionClass, Reading, ScanFile
 from petechia.volume.build import build
+
+COUNTED = (LesionClass.CMB, LesionClass.POSSIBLE)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,21 @@ def test_a_phase_that_cannot_be_used_is_a_warning_and_the_scan_is_read(
     reading = _read(ScanFile(with_phase.path, "s", Path("s"), False, phase=phase), models)
     assert _codes(reading) & {"phase-not-used", "phase-missing"} == {"phase-not-used"}  # told once
     assert reading.count == alone.count
+
+
+def test_an_image_alone_is_weighed_by_what_the_card_says_of_such(
+    with_phase: ScanFile, models: Models
+) -> None:
+    if models.card.alone == (0.0, 0.0):
+        pytest.skip("this model's card tells no difference")
+    for reading, alone in ((read(with_phase.path, models), True), (_read(with_phase, models), False)):
+        law, other = (pipeline._calibration(models.card, "swi", each) for each in (alone, not alone))
+        counted = [lesion for lesion in reading.lesions or () if lesion.kind in COUNTED]
+        assert counted
+        scores = np.array([lesion.network_scores for lesion in counted])
+        said = np.array([lesion.probability for lesion in counted])
+        assert said == pytest.approx(calibrate(scores, law), abs=1e-3)
+        assert said != pytest.approx(calibrate(scores, other), abs=1e-3)
 
 
 def test_planted_calcium_is_negative_and_blood_positive(

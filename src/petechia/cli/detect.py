@@ -31,7 +31,7 @@ class How:
     operating_point
         balanced: few false findings; screening: few missed ones.
     invert
-        The scan shows iron bright: turn it before reading.
+        Iron is bright in the scan, or below zero in the map: turn it first.
     qsm
         The scan is a susceptibility map (QSM), in ppm or ppb; needless where its name says so.
         Of a BIDS dataset its QSMs are read, and nothing else.

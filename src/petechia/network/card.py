@@ -40,6 +40,7 @@ class Card:
     contrasts: tuple[str, ...]  # that the model was trained on: swi, gre, qsm
     calibration: tuple[float, float, float]  # slopes on the logits of peak and second look, intercept
     shifts: tuple[tuple[str, float], ...]  # contrast, and what the intercept changes by on it
+    alone: tuple[float, float]  # second slope, intercept: their change where no phase tells iron from calcium
     points: tuple[tuple[str, float, float], ...]  # name, definite from, possible from
     count: tuple[float, float]  # spread of the logits within one scan, share of microbleeds missed
     system: str = DEFAULT  # of SYSTEMS: whose way from the scan to the scores
@@ -99,6 +100,7 @@ def load_card(name: str) -> Card:
             shifts=tuple(
                 (key, float(value)) for key, value in content["calibration"].get("shifts", {}).items()
             ),
+            alone=_alone(content["calibration"]),
             points=tuple(
                 (key, float(value["definite"]), float(value["possible"]))
                 for key, value in content["operating_points"].items()
@@ -134,6 +136,11 @@ def read_weights(card: Card, facts: NetworkFacts) -> bytes:
             remedy="Reinstall petechia; never use weights that fail this check.",
         )
     return content
+
+
+def _alone(calibration: dict[str, Any]) -> tuple[float, float]:
+    change = calibration.get("alone", {"second_slope": 0.0, "intercept": 0.0})
+    return float(change["second_slope"]), float(change["intercept"])
 
 
 def _facts(entry: dict[str, Any]) -> NetworkFacts:

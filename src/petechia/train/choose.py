@@ -18,11 +18,14 @@ from petechia.lesions.count import CountModel, count_interval_90
 from petechia.lesions.find import Calibration, OperatingPoint, calibrate, logit
 from petechia.types import DetectSettings, FloatArray, Lesion, ScanFile
 
-BALANCED_FP = 0.5  # false positives per scan allowed at the balanced point, on the choosing scans
+# False positives per scan allowed at the balanced point, on all choosing scans and on those without a visible
+# bleed: there one of them makes a patient of a healthy person.
+BALANCED_FP = 0.5
 SCREENING_FP = 4.0  # that a first look may cost
 POSSIBLE = 0.1  # listed from here on, below the definite threshold
 COVERAGE = 0.9  # of the count's interval
 SHIFTED = ("gre", "qsm")  # contrasts with an intercept of their own
+ALONE = ("second_slope", "intercept")  # that change where nothing tells iron from calcium
 SLOPE_PENALTY = 1e-4
 SHIFT_PENALTY = 1e-4
 SPREADS = np.arange(0.0, 3.01, 0.1)  # of the candidates' logits, tried from narrow to wide
@@ -36,18 +39,23 @@ class ScoredScan:
     scores: FloatArray  # (n, 2) detector's peak and second look, before calibration
     hit: FloatArray  # (n,) 1 found a visible lesion, 0 false, NaN near an invisible one
     lesions: int  # visible ones
+    alone: bool = False  # an image whose phase did not tell iron from calcium, nor a QSM beside it
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The calibration of SWI, and what the intercept changes by on the other contrasts."""
+    """The calibration of SWI with its phase, and what changes on other contrasts and without a phase."""
 
     swi: Calibration
-    shifts: tuple[tuple[str, float], ...] = ()
+    shifts: tuple[tuple[str, float], ...] = ()  # of the intercept
+    alone: tuple[float, float] = (0.0, 0.0)  # of ALONE
 
-    def of(self, contrast: str) -> Calibration:
+    def of(self, contrast: str, alone: bool = False) -> Calibration:
         """The calibration of one contrast; that of SWI for an unknown one."""
-        return replace(self.swi, intercept=self.swi.intercept + dict(self.shifts).get(contrast, 0.0))
+        less, shift = self.alone if alone else (0.0, 0.0)
+        shift += dict(self.shifts).get(contrast, 0.0)
+        swi = self.swi
+        return replace(swi, second_slope=swi.second_slope + less, intercept=swi.intercept + shift)
 
 
 def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
@@ -59,7 +67,7 @@ def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
     scored = []
     for scan, ignored in with_and_without_phase(images_and_maps(dataset)):
         settings = DetectSettings(model=str(model), ignore_phase=ignored)
-        found = _lesions(scan, settings, models)
+        found, codes = _read(scan, settings, models)
         truth = read_planted(dataset / "derivatives" / "truth" / scan.folder / f"{scan.name}_lesions.tsv")
         bleed = np.array([kind == "microbleed" for kind in truth.kind], dtype=bool)
         visible = truth.cnr[bleed] >= VISIBLE_CNR
@@ -70,7 +78,9 @@ def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
             cost_by_distance(centres, truth.centre_ras_mm[bleed], MATCH_DISTANCE_MM), probability, visible
         )
         hit = np.where(pairs.ignored, np.nan, (~pairs.false_positive).astype(float))
-        scored.append(ScoredScan(contrast_named(scan.name), scores, hit, int(visible.sum())))
+        contrast = contrast_named(scan.name)
+        alone = contrast != "qsm" and not codes & {"phase-used", "qsm-used"}
+        scored.append(ScoredScan(contrast, scores, hit, int(visible.sum()), alone))
     return scored
 
 
@@ -97,11 +107,15 @@ def with_and_without_phase(scans: tuple[ScanFile, ...]) -> list[tuple[ScanFile, 
     return turns
 
 
-def _lesions(scan: ScanFile, settings: DetectSettings, models: pipeline.Models) -> tuple[Lesion, ...]:
+def _read(
+    scan: ScanFile, settings: DetectSettings, models: pipeline.Models
+) -> tuple[tuple[Lesion, ...], frozenset[str]]:
+    """The candidates of a scan and the codes of what was noted; of a refused one, nothing."""
     try:
-        return pipeline.read_scan(scan, settings, models)[0].lesions or ()
+        reading = pipeline.read_scan(scan, settings, models)[0]
     except Refusal:
-        return ()
+        return (), frozenset()
+    return reading.lesions or (), frozenset(finding.code for finding in reading.findings)
 
 
 def contrast_named(name: str) -> str:
@@ -113,39 +127,63 @@ def fit_calibration(scored: list[ScoredScan]) -> Fitted:
     """Slopes and intercepts of the logistic fit (Platt 1999), with his smoothed targets.
 
     One intercept per contrast: the same score is a bleed less often in the blurred dots of thick slices.
+    Where some images were read alone, a slope and an intercept for them: without a phase the second look
+    takes calcifications for bleeds, and its word is worth less.
     """
     scores, hit = _pooled(scored)
     if len(hit) == 0:
         return Fitted(Calibration())  # nothing was proposed at all: there is nothing to fit
-    contrast = np.concatenate([np.full(int((~np.isnan(scan.hit)).sum()), scan.contrast) for scan in scored])
+    known = [int((~np.isnan(scan.hit)).sum()) for scan in scored]
+    contrast = np.repeat([scan.contrast for scan in scored], known)
+    alone = np.repeat([float(scan.alone) for scan in scored], known)
+    told_apart = len({scan.alone for scan in scored if scan.contrast != "qsm"}) == 2
     present = tuple(each for each in SHIFTED if (contrast == each).any())
+    logits = logit(scores)
+    columns = [*logits.T, np.ones(len(hit)), *((contrast == each).astype(float) for each in present)]
+    if told_apart:
+        columns += [logits[:, 1] * alone, alone]
+    first, second, intercept, *changes = _logistic(np.column_stack(columns), hit)
+    shifts = tuple(zip(present, changes, strict=False))
+    return Fitted(
+        Calibration(first, second, intercept),
+        shifts,
+        (changes[-2], changes[-1]) if told_apart else (0.0, 0.0),
+    )
+
+
+def _logistic(values: FloatArray, hit: FloatArray) -> list[float]:
+    """Weights (k,) of columns (n, k): two slopes, an intercept, changes of these. hit (n,) 0 or 1."""
     hits, falses = float(hit.sum()), float((1 - hit).sum())
     target = np.where(hit > 0, (hits + 1) / (hits + 2), 1 / (falses + 2))
-    others = [(contrast == each).astype(float) for each in present]
-    values = np.column_stack([logit(scores), np.ones(len(scores)), *others])  # (n, 3 + contrasts)
 
     def loss(line: FloatArray) -> float:
         value = values @ line
         held = SLOPE_PENALTY * (line[:2] ** 2).sum() + SHIFT_PENALTY * (line[3:] ** 2).sum()
         return float(np.mean(np.logaddexp(0.0, value) - target * value) + held)
 
-    start = np.array([0.5, 0.5, 0.0, *[0.0] * len(present)])
-    bounds = [(0, 5), (0, 5), (-20, 20), *[(-5, 5)] * len(present)]
+    changes = values.shape[1] - 3
+    start = np.array([0.5, 0.5, 0.0, *[0.0] * changes])
+    bounds = [(0, 5), (0, 5), (-20, 20), *[(-5, 5)] * changes]
     best = optimize.minimize(loss, start, method="L-BFGS-B", bounds=bounds)
-    first, second, intercept, *shifts = (round(float(value), 4) for value in best.x)
-    return Fitted(Calibration(first, second, intercept), tuple(zip(present, shifts, strict=True)))
+    return [round(float(value), 4) for value in best.x]
 
 
 def choose_points(scored: list[ScoredScan], fitted: Fitted) -> dict[str, OperatingPoint]:
     """The lowest thresholds within BALANCED_FP and SCREENING_FP, and from where candidates are listed."""
-    _, hit = _pooled(scored)
-    calibrated = np.concatenate([_calibrated(scan, fitted)[~np.isnan(scan.hit)] for scan in scored])
-    balanced = round(lowest_within(BALANCED_FP * len(scored), calibrated, hit), 4)
-    screening = round(lowest_within(SCREENING_FP * len(scored), calibrated, hit), 4)
+    bare = [scan for scan in scored if scan.lesions == 0]
+    balanced = max(_threshold(each, fitted, BALANCED_FP) for each in (scored, bare) if each)
+    screening = _threshold(scored, fitted, SCREENING_FP)
     return {
         "balanced": OperatingPoint(balanced, round(min(POSSIBLE, balanced / 2), 4)),
         "screening": OperatingPoint(screening, round(min(POSSIBLE, screening) / 2, 4)),
     }
+
+
+def _threshold(scored: list[ScoredScan], fitted: Fitted, allowed: float) -> float:
+    """The lowest probability with at most `allowed` false positives a scan."""
+    _, hit = _pooled(scored)
+    calibrated = np.concatenate([_calibrated(scan, fitted)[~np.isnan(scan.hit)] for scan in scored])
+    return round(lowest_within(allowed * len(scored), calibrated, hit), 4)
 
 
 def choose_count(scored: list[ScoredScan], fitted: Fitted, point: OperatingPoint) -> CountModel:
@@ -176,7 +214,7 @@ def coverage(
 
 
 def _calibrated(scan: ScoredScan, fitted: Fitted) -> FloatArray:
-    return calibrate(scan.scores, fitted.of(scan.contrast))
+    return calibrate(scan.scores, fitted.of(scan.contrast, scan.alone))
 
 
 def _pooled(scored: list[ScoredScan]) -> tuple[FloatArray, FloatArray]:

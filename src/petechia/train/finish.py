@@ -25,7 +25,7 @@ from petechia.simulate.dataset import DatasetOptions, write_dataset
 from petechia.simulate.scan import LABELS
 from petechia.simulate.world import CONTRASTS, World
 from petechia.store.files import write_file
-from petechia.train.choose import choose_count, choose_points, fit_calibration, score_dataset
+from petechia.train.choose import ALONE, choose_count, choose_points, fit_calibration, score_dataset
 from petechia.train.export import classifier_to_onnx, from_safetensors, to_onnx, to_safetensors
 from petechia.train.model import build_anatomy, build_detector, build_second_look, knows_parcels
 from petechia.types import DISCLAIMER
@@ -84,7 +84,8 @@ def calibrated(
     count = choose_count(scored, fitted, points["balanced"])
     card |= {
         "contrasts": list(choosing.contrasts),
-        "calibration": asdict(fitted.swi) | {"shifts": dict(fitted.shifts)},
+        "calibration": asdict(fitted.swi)
+        | {"shifts": dict(fitted.shifts), "alone": dict(zip(ALONE, fitted.alone, strict=True))},
         "operating_points": {name: asdict(point) for name, point in points.items()},
         "count": asdict(count),
         "chosen_on": {
@@ -176,10 +177,11 @@ def uncalibrated() -> dict[str, object]:
 
 
 def _dataset_options(choosing: Choosing) -> DatasetOptions:
+    # As many scans without bleeds as users simulate: a probability holds for the share it was fitted on.
     return DatasetOptions(
         n=choosing.scans, seed=choosing.seed + 777, anatomy=choosing.anatomy,
         heads=choosing.heads if choosing.anatomy else (), contrasts=choosing.contrasts,
-        alternate=True, parts=choosing.parts, lesion_free_fraction=0.25, world=choosing.world,
+        alternate=True, parts=choosing.parts, world=choosing.world,
     )  # fmt: skip
 
 

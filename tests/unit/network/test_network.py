@@ -94,9 +94,24 @@ def test_a_contrast_shifts_the_intercept_and_nothing_else(model: Path) -> None:
     content["calibration"] = {"slope": 0.5, "second_slope": 0.25, "intercept": -1.0, "shifts": {"gre": -2.0}}
     path.write_text(json.dumps(content))
     card = cards.load_card(str(model))
-    assert pipeline._calibration(card, "gre") == Calibration(0.5, 0.25, -3.0)
+    assert pipeline._calibration(card, "gre", alone=False) == Calibration(0.5, 0.25, -3.0)
     for contrast in ("swi", "qsm", None):
-        assert pipeline._calibration(card, contrast) == Calibration(0.5, 0.25, -1.0)
+        for alone in (False, True):  # a card that knows no difference makes none
+            assert pipeline._calibration(card, contrast, alone) == Calibration(0.5, 0.25, -1.0)
+
+
+def test_an_image_alone_has_a_slope_and_an_intercept_of_its_own(model: Path) -> None:
+    path = model / "card.json"
+    content = json.loads(path.read_text())
+    content["calibration"] = {
+        "slope": 0.5, "second_slope": 0.75, "intercept": -1.0, "shifts": {"gre": -2.0},
+        "alone": {"second_slope": -0.25, "intercept": 0.5},
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+    card = cards.load_card(str(model))
+    assert pipeline._calibration(card, "swi", alone=False) == Calibration(0.5, 0.75, -1.0)
+    assert pipeline._calibration(card, "swi", alone=True) == Calibration(0.5, 0.5, -0.5)
+    assert pipeline._calibration(card, "gre", alone=True) == Calibration(0.5, 0.5, -2.5)
 
 
 def test_a_model_nobody_has_is_refused_with_the_names_there_are() -> None:

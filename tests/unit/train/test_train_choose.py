@@ -64,6 +64,19 @@ def test_each_contrast_gets_the_intercept_that_its_own_law_has() -> None:
     assert fitted.of("unheard of") == fitted.swi
 
 
+def test_images_read_without_a_phase_get_the_law_that_they_follow() -> None:
+    less = replace(TRUE, second_slope=0.2, intercept=-2.0)
+    told = _scans(800)
+    lone = [replace(scan, alone=True) for scan in _scans(800, seed=1, law=less)]
+    maps = _scans(400, seed=2, contrast="qsm")
+    fitted = fit_calibration(told + lone + maps)
+    for alone, law in ((False, TRUE), (True, less)):
+        assert fitted.of("swi", alone).second_slope == pytest.approx(law.second_slope, abs=0.05)
+        assert fitted.of("swi", alone).intercept == pytest.approx(law.intercept, abs=0.15)
+    assert fit_calibration(lone).alone == (0.0, 0.0)  # with none to compare it is the law itself
+    assert fit_calibration(lone).of("swi", alone=True).intercept == pytest.approx(-2.0, abs=0.15)
+
+
 @pytest.mark.parametrize("contrast", ["swi", "gre", "qsm"])
 def test_a_simulated_scan_tells_its_contrast_by_the_name_that_it_is_found_under(
     contrast: str, tmp_path: Path
@@ -98,6 +111,14 @@ def test_thresholds_are_the_lowest_that_keep_to_the_false_positives_allowed() ->
         below = sum(int(((q >= limit - 0.02) & (hit == 0)).sum()) for q, hit in p) / len(scans)
         assert at <= allowed + 0.02
         assert below > allowed
+
+
+def test_scans_without_a_bleed_have_no_more_false_positives_than_all_together() -> None:
+    bare = [replace(scan, hit=np.zeros(len(scan.hit)), lesions=0) for scan in _scans(100, seed=1)]
+    scans = _scans(100) + bare  # whatever is proposed there is false
+    limit = choose_points(scans, Fitted(TRUE))["balanced"].definite
+    false = sum(int((calibrate(scan.scores, TRUE) >= limit).sum()) for scan in bare)
+    assert 0 < false <= BALANCED_FP * sum(scan.lesions == 0 for scan in scans)
 
 
 def test_the_spread_grows_with_errors_that_scans_share_until_the_interval_holds() -> None:
