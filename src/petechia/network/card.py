@@ -50,9 +50,11 @@ class Card:
 
     @property
     def weights_sha256(self) -> str:
-        """One hash for all networks, in order."""
+        """One hash for all that decides a reading: the networks in order, and the numbers that weigh them."""
         networks = (self.anatomy, self.detector, self.second_look)
-        return hashlib.sha256("".join(each.sha256 for each in networks if each).encode()).hexdigest()
+        numbers = (self.calibration, self.shifts, self.alone, self.points, self.count, self.localised)
+        facts = [[each.sha256 for each in networks if each], numbers]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def model_names() -> tuple[str, ...]:

@@ -276,7 +276,7 @@ def _provenance(reading: Reading) -> tuple[Row, ...]:
     return (
         Row("Software", f"{SOFTWARE} {made.version}"),
         Row("Model", made.model),
-        Row("Weights SHA-256", made.weights_sha256),
+        Row("Weights and calibration, SHA-256", made.weights_sha256),
         Row("Input SHA-256", made.input_sha256),
         *((Row("Phase SHA-256", made.phase_sha256),) if made.phase_sha256 else ()),
         *(Row(f"Echo of {1000 * each.echo_time_s:.1f} ms, SHA-256", each.sha256) for each in made.echoes),

@@ -161,3 +161,14 @@ def test_running_a_network_writes_nothing_into_the_home_folder(tmp_path: Path) -
     environment = kept | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
     assert not list(tmp_path.rglob("*"))
+
+
+def test_another_threshold_makes_another_model(model: Path) -> None:
+    """Else a reading by the old one would pass for current, and be kept."""
+    before = cards.load_card(str(model)).weights_sha256
+    assert before == cards.load_card("default").weights_sha256
+    path = model / "card.json"
+    content = json.loads(path.read_text())
+    content["operating_points"]["balanced"]["definite"] += 0.01
+    path.write_text(json.dumps(content))
+    assert cards.load_card(str(model)).weights_sha256 != before
