@@ -171,7 +171,10 @@ def _logistic(values: FloatArray, hit: FloatArray) -> list[float]:
 def choose_points(scored: list[ScoredScan], fitted: Fitted) -> dict[str, OperatingPoint]:
     """The lowest thresholds within BALANCED_FP and SCREENING_FP, and from where candidates are listed."""
     bare = [scan for scan in scored if scan.lesions == 0]
-    balanced = max(_threshold(each, fitted, BALANCED_FP) for each in (scored, bare) if each)
+    balanced = _threshold(scored, fitted, BALANCED_FP)
+    # In fewer scans the first false candidate would decide alone; without any there is nothing to decide by.
+    if len(bare) * BALANCED_FP >= 1 and len(_pooled(bare)[1]):
+        balanced = max(balanced, _threshold(bare, fitted, BALANCED_FP))
     screening = _threshold(scored, fitted, SCREENING_FP)
     return {
         "balanced": OperatingPoint(balanced, round(min(POSSIBLE, balanced / 2), 4)),

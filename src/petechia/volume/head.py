@@ -60,7 +60,7 @@ def head_mask(voxels: FloatArray, spacing_mm: tuple[float, float, float]) -> Any
 def background_level(values: FloatArray) -> float | None:
     """The value that fills at least a tenth of the image exactly, or None. values: any shape."""
     # What fills a tenth of the image is the commonest of a sample too; to sort all of them takes seconds.
-    sample = values.ravel(order="K")[:: max(1, values.size // _SAMPLE | 1)]
+    sample = values.ravel(order="K")[:: values.size // _SAMPLE | 1]  # an odd step, across the rows
     levels, counts = np.unique(sample, return_counts=True)
     most = levels[int(np.argmax(counts))]
     return float(most) if np.count_nonzero(values == most) >= 0.1 * values.size else None

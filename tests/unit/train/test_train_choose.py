@@ -121,6 +121,13 @@ def test_scans_without_a_bleed_have_no_more_false_positives_than_all_together() 
     assert 0 < false <= BALANCED_FP * sum(scan.lesions == 0 for scan in scans)
 
 
+@pytest.mark.parametrize(("scans", "candidates"), [(1, 0), (1, 1), (4, 0)])
+def test_a_scan_or_two_without_a_bleed_do_not_choose_the_point_alone(scans: int, candidates: int) -> None:
+    bare = ScoredScan("swi", np.full((candidates, 2), 0.999), np.zeros(candidates), 0)
+    with_bleeds = [scan for scan in _scans(100) if scan.lesions]
+    assert choose_points(with_bleeds + scans * [bare], Fitted(TRUE))["balanced"].definite < 0.9
+
+
 def test_the_spread_grows_with_errors_that_scans_share_until_the_interval_holds() -> None:
     point = OperatingPoint(0.5, 0.02)
     quiet = choose_count(_scans(300), Fitted(TRUE), point)
