@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from petechia import __version__, geometry, limits, regions
 from petechia.errors import PetechiaError, Refusal
 from petechia.lesions.count import CountModel, count_interval_90
-from petechia.lesions.find import Calibration, Candidate, OperatingPoint, find_candidates, weigh
+from petechia.lesions.find import (
+    Calibration,
+    Candidate,
+    OperatingPoint,
+    calibration_on,
+    find_candidates,
+    weigh,
+)
 from petechia.lesions.measure import measure_all
 from petechia.lesions.mirrors import over_mirrors
 from petechia.lesions.place import learn_places
@@ -373,10 +380,8 @@ def _calibration(card: Card, contrast: str | None, alone: bool) -> Calibration:
 
     alone: nothing tells iron from calcium, and the second look knows less.
     """
-    slope, second_slope, intercept = card.calibration
-    less, shift = card.alone if alone else (0.0, 0.0)
-    shift += sum(value for name, value in card.shifts if name == contrast)
-    return Calibration(slope, second_slope + less, intercept + shift)
+    change = card.alone if alone else (0.0, 0.0)
+    return calibration_on(Calibration(*card.calibration), card.shifts, contrast, change)
 
 
 def _point(card: Card, name: str) -> OperatingPoint:

@@ -28,6 +28,18 @@ class Calibration:
     intercept: float = 0.0
 
 
+def calibration_on(
+    law: Calibration, shifts: tuple[tuple[str, float], ...], contrast: str | None, change: tuple[float, float]
+) -> Calibration:
+    """A calibration on one contrast, itself where that is not known.
+
+    shifts: of the intercept, by contrast. change: of second slope and intercept, as for images alone.
+    """
+    less, shift = change
+    shift += sum(value for name, value in shifts if name == contrast)
+    return replace(law, second_slope=law.second_slope + less, intercept=law.intercept + shift)
+
+
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
     """From which probability a candidate is called a microbleed, and from which it is possible."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from petechia.evaluate.match import cost_by_distance, match
 from petechia.evaluate.tsv import read_planted
 from petechia.evaluate.values import MATCH_DISTANCE_MM, VISIBLE_CNR
 from petechia.lesions.count import CountModel, count_interval_90
-from petechia.lesions.find import Calibration, OperatingPoint, calibrate, logit
+from petechia.lesions.find import Calibration, OperatingPoint, calibrate, calibration_on, logit
 from petechia.types import DetectSettings, FloatArray, Lesion, ScanFile
 
 # False positives per scan allowed at the balanced point, on all choosing scans and on those without a visible
@@ -52,10 +52,7 @@ class Fitted:
 
     def of(self, contrast: str, alone: bool = False) -> Calibration:
         """The calibration of one contrast; that of SWI for an unknown one."""
-        less, shift = self.alone if alone else (0.0, 0.0)
-        shift += dict(self.shifts).get(contrast, 0.0)
-        swi = self.swi
-        return replace(swi, second_slope=swi.second_slope + less, intercept=swi.intercept + shift)
+        return calibration_on(self.swi, self.shifts, contrast, self.alone if alone else (0.0, 0.0))
 
 
 def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:

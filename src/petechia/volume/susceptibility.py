@@ -24,9 +24,8 @@ TISSUE = 1000.0  # grey value of tissue at 0 ppm
 DETAIL_MM = 1.6  # finer voxels are averaged up to about this where small details are weighed
 WIDE_MM = 3.0  # standard deviation of what is taken away from them
 DETAIL_CLIP = 8.0  # robust standard deviations
-REVERSED = (
-    -0.35
-)  # mean cube of the details, from which iron seems negative; of 138 true maps none is below -0.31
+# Mean cube of the details, from which iron seems to be negative; of 138 true maps none is below -0.31.
+REVERSED = -0.35
 
 
 def read_map(

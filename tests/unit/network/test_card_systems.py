@@ -35,9 +35,8 @@ def test_a_system_borrows_the_anatomy_of_the_default_and_its_hash_says_so(folder
     assert (card.system, card.inputs, card.localised) == ("deepmir", ("qsm", "t2w"), False)
     assert card.anatomy == default.anatomy
     assert cards.read_weights(card, card.anatomy) == cards.read_weights(default, default.anatomy)
-    assert (
-        replace(card, localised=True).weights_sha256 == default.weights_sha256
-    )  # networks and numbers alike
+    # The same networks, weighed by the same numbers.
+    assert replace(card, localised=True).weights_sha256 == default.weights_sha256
 
 
 def test_a_card_without_a_system_is_the_default() -> None:
