@@ -31,8 +31,9 @@ from petechia.errors import Refusal
 from petechia.evaluate.match import cost_by_distance, match
 from petechia.evaluate.tsv import read_planted
 from petechia.evaluate.values import MATCH_DISTANCE_MM, VISIBLE_CNR
-from petechia.lesions.find import calibrate, find_candidates
+from petechia.lesions.find import find_candidates
 from petechia.lesions.place import is_possible, learn_places
+from petechia.lesions.probability import calibrate
 from petechia.network.runtime import score
 from petechia.prepared import prepare
 from petechia.prepared.patches import cubes_with_susceptibility

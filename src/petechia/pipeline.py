@@ -18,17 +18,11 @@ from numpy.typing import NDArray
 from petechia import __version__, geometry, limits, regions
 from petechia.errors import PetechiaError, Refusal
 from petechia.lesions.count import CountModel, count_interval_90
-from petechia.lesions.find import (
-    Calibration,
-    Candidate,
-    OperatingPoint,
-    calibration_on,
-    find_candidates,
-    weigh,
-)
+from petechia.lesions.find import Candidate, OperatingPoint, find_candidates
 from petechia.lesions.measure import measure_all
 from petechia.lesions.mirrors import over_mirrors
-from petechia.lesions.place import learn_places
+from petechia.lesions.place import learn_places, where_possible
+from petechia.lesions.probability import BurdenLaw, Calibration, calibration_on, weigh
 from petechia.network.card import DEFAULT, SYSTEMS, Card, NetworkFacts, load_card, read_weights
 from petechia.network.runtime import Network, classify, compile_network, finite, score
 from petechia.prepared import prepare
@@ -138,12 +132,15 @@ def read_scan(
         scores = _scores(prepared, anatomy, brain, models)
     with clock.stage("look again"):
         candidates = find_candidates(scores, _LISTED[models.card.system])
+        if models.card.localised:
+            is_map = volume.protocol.contrast == "qsm"
+            candidates = where_possible(candidates, scores, anatomy, is_map)
         candidates, told = _weighed(candidates, prepared, (volume, brain, anatomy, scores), models)
         findings += told
     with clock.stage("measure"):
         places = learn_places(anatomy, brain, volume.sides_known)
         point = _point(models.card, settings.operating_point)
-        lesions = measure_all(candidates, point, scores, volume, places, models.card.localised)
+        lesions = measure_all(candidates, point, scores, volume, places)
     provenance = _provenance(clock, settings, models.card, volume)
     reading = _reading(volume, lesions, findings, provenance, settings, CountModel(*models.card.count))
     with clock.stage("report"):
@@ -259,7 +256,8 @@ def _weighed(
     contrast = seen[0].protocol.contrast
     alone = chi is None and contrast != "qsm"  # a QSM tells iron from calcium by itself
     second = _second_look(candidates, prepared, chi, models)
-    return weigh(candidates, second, _calibration(models.card, contrast, alone)), told
+    law, burden = _calibration(models.card, contrast, alone), BurdenLaw(*models.card.burden)
+    return weigh(candidates, second, law, burden), told
 
 
 def _told_of_channels(volume: Volume, card: Card) -> tuple[Finding, ...]:

@@ -12,7 +12,7 @@ import pytest
 from whole_path import SETTINGS, read
 
 from petechia import pipeline
-from petechia.lesions.find import calibrate
+from petechia.lesions.probability import calibrate
 from petechia.network.runtime import score
 from petechia.pipeline import Models
 from petechia.prepared import prepare

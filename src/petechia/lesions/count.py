@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special  # not stats: a second of CPU to import
 
-from petechia.lesions.find import logit
+from petechia.lesions.probability import logit
 from petechia.types import FloatArray
 
 

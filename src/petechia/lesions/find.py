@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,30 +14,8 @@ CANDIDATE_FLOOR = 0.05  # a place is looked at again where the detector gives mi
 SPLIT_DISTANCE_MM = 2.5  # two peaks of one island further apart than this are looked at one by one
 SAME_LESION_MM = 5.0  # centres closer than this are one lesion, the rule by which figures are counted
 HALO_MM = 3.0  # so is a centre this close to a stronger candidate's outline: blooming breaks into pieces
-CLIP = 3e-4  # of a score before its logit: 16 bits know no more near one
 MIMIC_PEAK = 0.5  # a discrete mimic is listed where the network is at least this sure
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)  # 26-connected: a diagonal touch is one lesion
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Logistic regression from what the networks say to how often they were right (Platt 1999)."""
-
-    slope: float = 1.0  # on the logit of the detector's peak
-    second_slope: float = 0.0  # on the logit of the second look
-    intercept: float = 0.0
-
-
-def calibration_on(
-    law: Calibration, shifts: tuple[tuple[str, float], ...], contrast: str | None, change: tuple[float, float]
-) -> Calibration:
-    """A calibration on one contrast, itself where that is not known.
-
-    shifts: of the intercept, by contrast. change: of second slope and intercept, as for images alone.
-    """
-    less, shift = change
-    shift += sum(value for name, value in shifts if name == contrast)
-    return replace(law, second_slope=law.second_slope + less, intercept=law.intercept + shift)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,29 +139,3 @@ def _candidate(scores: ScoreMap, voxels: NDArray[np.int32]) -> Candidate:
     strongest = max(mimics, key=lambda name: mimics[name])
     rival = None if leader == "background" and mimics[strongest] < 0.5 * mass["background"] else strongest
     return Candidate(voxels, at, peak, LesionClass(rival) if rival else None)
-
-
-def weigh(candidates: list[Candidate], second: FloatArray, calibration: Calibration) -> list[Candidate]:
-    """The candidates with their second look (n,) and calibrated probability, by falling probability."""
-    peaks = np.array([candidate.peak for candidate in candidates])
-    probability = calibrate(np.stack([peaks, second], -1), calibration)
-    weighed = [
-        replace(candidate, second=float(seen), probability=float(p))
-        for candidate, seen, p in zip(candidates, second, probability, strict=True)
-    ]
-    return sorted(weighed, key=lambda candidate: -candidate.probability)
-
-
-def calibrate(scores: FloatArray, calibration: Calibration) -> FloatArray:
-    """Probability (n,) of being a microbleed. scores (n, 2): the detector's peak, the second look."""
-    slopes = np.array([calibration.slope, calibration.second_slope])
-    line = logit(scores) @ slopes + calibration.intercept
-    probability: FloatArray = 1.0 / (1.0 + np.exp(-line))
-    return probability
-
-
-def logit(probability: FloatArray) -> FloatArray:
-    """log(p / (1 - p)) with p kept CLIP away from 0 and 1; any shape, kept, float64."""
-    clipped = np.clip(np.asarray(probability, dtype=np.float64), CLIP, 1.0 - CLIP)
-    value: FloatArray = np.log(clipped / (1.0 - clipped))
-    return value

@@ -13,7 +13,7 @@ from petechia.lesions.centre import centre_ras_mm
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.find import Candidate, OperatingPoint, classify
 from petechia.lesions.join import is_one_dark_place
-from petechia.lesions.place import Places, is_possible
+from petechia.lesions.place import Places
 from petechia.types import FloatArray, Lesion, LesionClass, ScoreMap, Volume
 
 REACH_MM = 1.0  # a lesion may spread this far beyond the network's outline
@@ -37,26 +37,19 @@ def measure_all(
     scores: ScoreMap,
     volume: Volume,
     places: Places,
-    localised: bool = True,
 ) -> tuple[Lesion, ...]:
-    """Every candidate that has a class, by falling probability; microbleeds first, ids from 1.
-
-    localised: those in bone, sinus or scalp, where no microbleed can be, are taken out.
-    """
+    """Every candidate that has a class, by falling probability; microbleeds first, ids from 1."""
     ranked = [(classify(candidate, point), candidate) for candidate in candidates]
     listed = [(kind, candidate) for kind, candidate in ranked if kind is not None]
     order = {LesionClass.CMB: 0, LesionClass.POSSIBLE: 1}
     listed.sort(key=lambda pair: (order.get(pair[0], 2), -pair[1].probability))
     taken: set[tuple[int, int, int]] = set()
     found: list[Found] = []
-    is_map = volume.protocol.contrast == "qsm"
     for kind, candidate in listed:
         voxels = _free(native_voxels(candidate, scores, volume), taken)
         if voxels is None:
             continue  # wholly inside a lesion already listed: the same dot seen twice
         centre = centre_ras_mm(voxels, volume)
-        if localised and not is_possible(places.anatomy, centre, 1.0, is_map):
-            continue  # in bone, sinus, scalp or ventricle
         taken.update(map(tuple, voxels.tolist()))
         _add(found, Found(kind, candidate, voxels, centre), volume)
     return tuple(_lesion(number, each, volume, places) for number, each in enumerate(found, start=1))

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from scipy import special
 
-from petechia.lesions.find import logit
+from petechia.lesions.probability import logit
 from petechia.types import FloatArray
 
 MIRRORS = tuple(axes for count in (1, 2, 3) for axes in combinations((2, 3, 4), count))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from petechia import geometry
+from petechia.lesions.find import Candidate
 from petechia.lesions.midline import midline_plane
 from petechia.regions import COARSE_CLASSES, PARCEL_CLASSES, bombs_of_votes, coarse, mars_of_votes
 from petechia.types import Bombs, FloatArray, Mars, Region, ScoreMap, Side
@@ -25,6 +26,7 @@ MIDLINE_MM = 2.5  # from the plane, as in the truth of simulated scans
 LEAST_PARENCHYMA = 0.25
 LEAST_ON_A_MAP = 0.05  # on a QSM: it shows neither bone nor scalp, and its sulci look much like its cortex
 MOST_VENTRICLE = 0.75  # of the ring: choroid plexus, not brain
+CANDIDATE_RADIUS_MM = 1.0  # about which its ring lies, before it is measured
 _REGIONS = (("lobar", Region.LOBAR), ("deep", Region.DEEP), ("infratentorial", Region.INFRATENTORIAL))
 
 
@@ -62,6 +64,18 @@ class Places:
         if abs(distance) < MIDLINE_MM:
             return Side.MIDLINE
         return Side.RIGHT if distance > 0 else Side.LEFT
+
+
+def where_possible(
+    candidates: list[Candidate], scores: ScoreMap, anatomy: ScoreMap, is_map: bool
+) -> list[Candidate]:
+    """The candidates that lie where a microbleed can; scores: the map that they were found on."""
+    centres = [geometry.apply_affine(scores.affine_ras, each.voxels.mean(0)) for each in candidates]
+    return [
+        candidate
+        for candidate, centre in zip(candidates, centres, strict=True)
+        if is_possible(anatomy, centre, CANDIDATE_RADIUS_MM, is_map)
+    ]
 
 
 def is_possible(anatomy: ScoreMap, centre_ras_mm: FloatArray, radius_mm: float, is_map: bool = False) -> bool:

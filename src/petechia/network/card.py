@@ -41,6 +41,7 @@ class Card:
     calibration: tuple[float, float, float]  # slopes on the logits of peak and second look, intercept
     shifts: tuple[tuple[str, float], ...]  # contrast, and what the intercept changes by on it
     alone: tuple[float, float]  # second slope, intercept: their change where no phase tells iron from calcium
+    burden: tuple[float, float, float]  # of lesions.probability.BurdenLaw; 1, 0, 0 changes nothing
     points: tuple[tuple[str, float, float], ...]  # name, definite from, possible from
     count: tuple[float, float]  # spread of the logits within one scan, share of microbleeds missed
     system: str = DEFAULT  # of SYSTEMS: whose way from the scan to the scores
@@ -52,7 +53,9 @@ class Card:
     def weights_sha256(self) -> str:
         """One hash for all that decides a reading: the networks in order, and the numbers that weigh them."""
         networks = (self.anatomy, self.detector, self.second_look)
-        numbers = (self.calibration, self.shifts, self.alone, self.points, self.count, self.localised)
+        numbers = (
+            self.calibration, self.shifts, self.alone, self.burden, self.points, self.count, self.localised,
+        )  # fmt: skip
         facts = [[each.sha256 for each in networks if each], numbers]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -103,6 +106,7 @@ def load_card(name: str) -> Card:
                 (key, float(value)) for key, value in content["calibration"].get("shifts", {}).items()
             ),
             alone=_alone(content["calibration"]),
+            burden=_burden(content["calibration"]),
             points=tuple(
                 (key, float(value["definite"]), float(value["possible"]))
                 for key, value in content["operating_points"].items()
@@ -143,6 +147,11 @@ def read_weights(card: Card, facts: NetworkFacts) -> bytes:
 def _alone(calibration: dict[str, Any]) -> tuple[float, float]:
     change = calibration.get("alone", {"second_slope": 0.0, "intercept": 0.0})
     return float(change["second_slope"]), float(change["intercept"])
+
+
+def _burden(calibration: dict[str, Any]) -> tuple[float, float, float]:
+    law = calibration.get("burden", {"own": 1.0, "others": 0.0, "intercept": 0.0})
+    return float(law["own"]), float(law["others"]), float(law["intercept"])
 
 
 def _facts(entry: dict[str, Any]) -> NetworkFacts:

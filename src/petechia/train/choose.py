@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,16 @@ from petechia.evaluate.match import cost_by_distance, match
 from petechia.evaluate.tsv import read_planted
 from petechia.evaluate.values import MATCH_DISTANCE_MM, VISIBLE_CNR
 from petechia.lesions.count import CountModel, count_interval_90
-from petechia.lesions.find import Calibration, OperatingPoint, calibrate, calibration_on, logit
+from petechia.lesions.find import OperatingPoint
+from petechia.lesions.probability import (
+    BurdenLaw,
+    Calibration,
+    among_others,
+    calibrate,
+    calibration_on,
+    logit,
+    others_expected,
+)
 from petechia.types import DetectSettings, FloatArray, Lesion, ScanFile
 
 # False positives per scan allowed at the balanced point, on all choosing scans and on those without a visible
@@ -49,6 +58,7 @@ class Fitted:
     swi: Calibration
     shifts: tuple[tuple[str, float], ...] = ()  # of the intercept
     alone: tuple[float, float] = (0.0, 0.0)  # of ALONE
+    burden: BurdenLaw = field(default_factory=BurdenLaw)
 
     def of(self, contrast: str, alone: bool = False) -> Calibration:
         """The calibration of one contrast; that of SWI for an unknown one."""
@@ -141,11 +151,22 @@ def fit_calibration(scored: list[ScoredScan]) -> Fitted:
         columns += [logits[:, 1] * alone, alone]
     first, second, intercept, *changes = _logistic(np.column_stack(columns), hit)
     shifts = tuple(zip(present, changes, strict=False))
-    return Fitted(
+    fitted = Fitted(
         Calibration(first, second, intercept),
         shifts,
         (changes[-2], changes[-1]) if told_apart else (0.0, 0.0),
     )
+    return replace(fitted, burden=_fit_burden(scored, fitted))
+
+
+def _fit_burden(scored: list[ScoredScan], fitted: Fitted) -> BurdenLaw:
+    """How much the others of a scan say of each candidate, fitted on top of what each says itself."""
+    own = [_calibrated(scan, fitted) for scan in scored]
+    hit = np.concatenate([scan.hit for scan in scored])
+    others = np.log1p(np.concatenate([others_expected(each) for each in own]))
+    values = np.column_stack([logit(np.concatenate(own)), others, np.ones(len(hit))])
+    known = ~np.isnan(hit)  # what lies near an invisible bleed is expected among the others all the same
+    return BurdenLaw(*_logistic(values[known], hit[known]))
 
 
 def _logistic(values: FloatArray, hit: FloatArray) -> list[float]:
@@ -214,7 +235,7 @@ def coverage(
 
 
 def _calibrated(scan: ScoredScan, fitted: Fitted) -> FloatArray:
-    return calibrate(scan.scores, fitted.of(scan.contrast, scan.alone))
+    return among_others(calibrate(scan.scores, fitted.of(scan.contrast, scan.alone)), fitted.burden)
 
 
 def _pooled(scored: list[ScoredScan]) -> tuple[FloatArray, FloatArray]:

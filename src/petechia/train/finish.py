@@ -16,7 +16,7 @@ from torch import nn
 
 from petechia import __version__
 from petechia.lesions.count import CountModel
-from petechia.lesions.find import Calibration
+from petechia.lesions.probability import Calibration
 from petechia.network.card import CARD_VERSION
 from petechia.prepared import prepare
 from petechia.prepared.patches import PATCH_VOXELS
@@ -85,7 +85,11 @@ def calibrated(
     card |= {
         "contrasts": list(choosing.contrasts),
         "calibration": asdict(fitted.swi)
-        | {"shifts": dict(fitted.shifts), "alone": dict(zip(ALONE, fitted.alone, strict=True))},
+        | {
+            "shifts": dict(fitted.shifts),
+            "alone": dict(zip(ALONE, fitted.alone, strict=True)),
+            "burden": asdict(fitted.burden),
+        },
         "operating_points": {name: asdict(point) for name, point in points.items()},
         "count": asdict(count),
         "chosen_on": {

@@ -11,9 +11,10 @@ from scipy import stats
 
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.count import CountModel, count_distribution, count_interval_90
-from petechia.lesions.find import Calibration, OperatingPoint, calibrate, find_candidates, logit, weigh
+from petechia.lesions.find import OperatingPoint, find_candidates
 from petechia.lesions.measure import measure_all
 from petechia.lesions.place import is_possible, learn_places
+from petechia.lesions.probability import Calibration, calibrate, logit, weigh
 from petechia.types import LesionClass, Region, ScoreMap, Side, Volume
 
 CLASSES = ("background", "cmb", "calcification", "iron", "vessel", "interface")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from petechia.lesions.place import RING_MM, is_possible, learn_places, ring_votes
+from petechia.lesions.find import Candidate
+from petechia.lesions.place import RING_MM, is_possible, learn_places, ring_votes, where_possible
 from petechia.regions import COARSE_CLASSES, PARCEL_CLASSES
 from petechia.types import Bombs, Mars, Region, ScoreMap, Side
 
@@ -94,6 +95,23 @@ def test_on_a_map_a_little_parenchyma_is_enough_and_a_ventricle_still_too_much()
     assert is_possible(cistern, CENTRE, 1.5, is_map=True)
     assert not is_possible(drawn("csf"), CENTRE, 1.5, is_map=True)
     assert not is_possible(drawn("frontal_white", ventricle=9.0), CENTRE, 1.5, is_map=True)
+
+
+def test_only_candidates_where_a_bleed_can_be_are_kept_each_judged_where_it_lies() -> None:
+    anatomy = drawn("frontal_cortex")
+    anatomy.probability[:, 13:] = 0.0
+    anatomy.probability[0, 13:] = 1.0  # air from x = 31.25 mm
+    shift = np.diag([1.25, 1.25, 1.25, 1.0])
+    shift[:3, 3] = (10.0, 5.0, 0.0)  # the grid that candidates are found on has another origin and spacing
+    scores = ScoreMap(("background", "cmb"), np.zeros((2, 4, 4, 4)), shift, 1.25)
+
+    def at_mm(x: float) -> Candidate:
+        voxel = np.rint((np.array([x, 30.0, 30.0]) - shift[:3, 3]) / 1.25).astype(np.int32)
+        return Candidate(voxel[None] + np.array([[0, -1, 0], [0, 1, 0]]), voxel, 0.9, None)
+
+    inside, beyond = at_mm(27.5), at_mm(40.0)
+    assert where_possible([beyond, inside], scores, anatomy, is_map=False) == [inside]
+    assert where_possible([], scores, anatomy, is_map=True) == []
 
 
 def test_a_model_of_coarse_regions_says_no_more_than_it_knows() -> None:

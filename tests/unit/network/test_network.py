@@ -14,7 +14,7 @@ import pytest
 
 from petechia import pipeline
 from petechia.errors import EnvironmentFailure
-from petechia.lesions.find import Calibration
+from petechia.lesions.probability import Calibration
 from petechia.network import card as cards
 from petechia.network.runtime import Network, compile_network, score
 from petechia.types import Prepared

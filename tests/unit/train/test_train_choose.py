@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from petechia.lesions.find import Calibration, OperatingPoint, calibrate
+from petechia.lesions.find import OperatingPoint
+from petechia.lesions.probability import Calibration, among_others, calibrate
 from petechia.scan.choose import find_scans
 from petechia.train.choose import (
     BALANCED_FP,
@@ -98,7 +99,33 @@ def test_candidates_near_an_invisible_lesion_teach_nothing() -> None:
         )
         for scan in scans
     ]
-    assert fit_calibration(doubtful) == fit_calibration(scans)
+    assert fit_calibration(doubtful).swi == fit_calibration(scans).swi
+
+
+def test_where_bleeds_come_together_a_candidate_is_believed_for_the_others() -> None:
+    """Two kinds of patients, none or nearly all: one law for both is wrong in each, the fitted one is not."""
+    rng = np.random.default_rng(3)
+    scans = []
+    for n in range(600):
+        hit = (rng.random(8) < (0.7 if n % 3 == 0 else 0.03)).astype(float)
+        seen = rng.normal(0.0, 1.0, 8) + 2.0 * hit
+        raw = np.column_stack([np.full(8, 0.5), 1 / (1 + np.exp(-2.0 * seen + 2.0))])
+        scans.append(ScoredScan("swi", raw, hit, int(hit.sum())))
+    fitted = fit_calibration(scans[:300])
+    assert fitted.burden.others > 0.5
+    for kind in (0, 1):  # of patients
+        fresh = [scan for n, scan in enumerate(scans[300:]) if (n % 3 == 0) == bool(kind)]
+        hits = float(sum(scan.hit.sum() for scan in fresh))
+        own = [calibrate(scan.scores, fitted.of("swi")) for scan in fresh]
+        alone = float(sum(each.sum() for each in own))
+        together = float(sum(among_others(each, fitted.burden).sum() for each in own))
+        assert abs(together - hits) < 0.5 * abs(alone - hits)
+
+
+def test_bleeds_that_do_not_come_together_leave_each_candidate_as_it_is() -> None:
+    burden = fit_calibration(_scans(800)).burden
+    own = np.array([0.1, 0.4, 0.8])
+    assert among_others(own, burden) == pytest.approx(own, abs=0.05)
 
 
 def test_thresholds_are_the_lowest_that_keep_to_the_false_positives_allowed() -> None:
