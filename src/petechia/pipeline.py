@@ -140,7 +140,8 @@ def read_scan(
     with clock.stage("measure"):
         places = learn_places(anatomy, brain, volume.sides_known)
         point = _point(models.card, settings.operating_point)
-        lesions = measure_all(candidates, point, scores, volume, places)
+        burden = BurdenLaw(*models.card.burden)
+        lesions = measure_all(candidates, point, burden, scores, volume, places)
     provenance = _provenance(clock, settings, models.card, volume)
     reading = _reading(volume, lesions, findings, provenance, settings, CountModel(*models.card.count))
     with clock.stage("report"):
@@ -256,8 +257,7 @@ def _weighed(
     contrast = seen[0].protocol.contrast
     alone = chi is None and contrast != "qsm"  # a QSM tells iron from calcium by itself
     second = _second_look(candidates, prepared, chi, models)
-    law, burden = _calibration(models.card, contrast, alone), BurdenLaw(*models.card.burden)
-    return weigh(candidates, second, law, burden), told
+    return weigh(candidates, second, _calibration(models.card, contrast, alone)), told
 
 
 def _told_of_channels(volume: Volume, card: Card) -> tuple[Finding, ...]:

@@ -14,18 +14,17 @@ from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.find import Candidate, OperatingPoint, classify
 from petechia.lesions.join import is_one_dark_place
 from petechia.lesions.place import Places
+from petechia.lesions.probability import BurdenLaw, among_others
 from petechia.types import FloatArray, Lesion, LesionClass, ScoreMap, Volume
 
 REACH_MM = 1.0  # a lesion may spread this far beyond the network's outline
 HALF = 0.5  # a voxel belongs where it has lost half of the deepest loss
-BLEEDS = (LesionClass.CMB, LesionClass.POSSIBLE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """A candidate that has a class, and what it darkens."""
+    """One dark place: the likeliest candidate in it, and what it darkens."""
 
-    kind: LesionClass
     candidate: Candidate
     voxels: NDArray[np.int32]  # (n, 3) of the scan
     centre_ras_mm: FloatArray  # (3,)
@@ -34,36 +33,63 @@ class Found:
 def measure_all(
     candidates: list[Candidate],
     point: OperatingPoint,
+    burden: BurdenLaw,
     scores: ScoreMap,
     volume: Volume,
     places: Places,
 ) -> tuple[Lesion, ...]:
-    """Every candidate that has a class, by falling probability; microbleeds first, ids from 1."""
-    ranked = [(classify(candidate, point), candidate) for candidate in candidates]
-    listed = [(kind, candidate) for kind, candidate in ranked if kind is not None]
+    """Every dark place that has a class, by falling probability; microbleeds first, ids from 1.
+
+    candidates: by falling probability, each weighed by itself; here each place is weighed among the others.
+    """
+    found = dark_places(candidates, point.possible, scores, volume)
+    own = np.array([each.candidate.probability for each in found])
+    probability = among_others(own, burden)
+    listed: list[tuple[LesionClass, Found]] = []
+    for each, p in zip(found, probability, strict=True):
+        weighed = replace(each, candidate=replace(each.candidate, probability=float(p)))
+        kind = classify(weighed.candidate, point)
+        if kind is not None:
+            listed.append((kind, weighed))
     order = {LesionClass.CMB: 0, LesionClass.POSSIBLE: 1}
-    listed.sort(key=lambda pair: (order.get(pair[0], 2), -pair[1].probability))
+    listed.sort(key=lambda pair: (order.get(pair[0], 2), -pair[1].candidate.probability))
+    return tuple(
+        _lesion(number, kind, each, volume, places) for number, (kind, each) in enumerate(listed, start=1)
+    )
+
+
+def dark_places(
+    candidates: list[Candidate], possible: float, scores: ScoreMap, volume: Volume
+) -> list[Found]:
+    """The candidates on the scan's own grid, what is part of a likelier one's dark place left to that."""
     taken: set[tuple[int, int, int]] = set()
     found: list[Found] = []
-    for kind, candidate in listed:
+    for candidate in candidates:
         voxels = _free(native_voxels(candidate, scores, volume), taken)
         if voxels is None:
-            continue  # wholly inside a lesion already listed: the same dot seen twice
-        centre = centre_ras_mm(voxels, volume)
+            continue  # wholly inside a place already found: the same dot seen twice
         taken.update(map(tuple, voxels.tolist()))
-        _add(found, Found(kind, candidate, voxels, centre), volume)
-    return tuple(_lesion(number, each, volume, places) for number, each in enumerate(found, start=1))
+        _add(found, Found(candidate, voxels, centre_ras_mm(voxels, volume)), possible, volume)
+    return found
 
 
-def _add(found: list[Found], new: Found, volume: Volume) -> None:
-    """Append one more, or, where it is part of a microbleed already there, give that one its voxels."""
+def _add(found: list[Found], new: Found, possible: float, volume: Volume) -> None:
+    """Append one more, or leave it to the place that it is part of, with its voxels where it is possible."""
+    if not _may_join(new.candidate, possible):
+        found.append(new)
+        return
     for index, each in enumerate(found):
-        bleeds = each.kind in BLEEDS and new.kind in BLEEDS
-        if bleeds and is_one_dark_place(each.voxels, new.voxels, volume):
-            both = np.concatenate([each.voxels, new.voxels])
-            found[index] = replace(each, voxels=both, centre_ras_mm=centre_ras_mm(both, volume))
+        if _may_join(each.candidate, possible) and is_one_dark_place(each.voxels, new.voxels, volume):
+            if new.candidate.probability >= possible:
+                both = np.concatenate([each.voxels, new.voxels])
+                found[index] = replace(each, voxels=both, centre_ras_mm=centre_ras_mm(both, volume))
             return
     found.append(new)
+
+
+def _may_join(candidate: Candidate, possible: float) -> bool:
+    """Whether it may be a part of a bleed, and not a mimic beside one."""
+    return candidate.probability >= possible or candidate.rival is None
 
 
 def native_voxels(candidate: Candidate, scores: ScoreMap, volume: Volume) -> NDArray[np.int32]:
@@ -110,7 +136,7 @@ def _free(voxels: NDArray[np.int32], taken: set[tuple[int, int, int]]) -> NDArra
     return np.array(kept, np.int32) if kept else None
 
 
-def _lesion(number: int, found: Found, volume: Volume, places: Places) -> Lesion:
+def _lesion(number: int, kind: LesionClass, found: Found, volume: Volume, places: Places) -> Lesion:
     candidate, centre = found.candidate, found.centre_ras_mm
     voxel_mm3 = float(abs(np.linalg.det(volume.affine_ras[:3, :3])))
     volume_mm3 = len(found.voxels) * voxel_mm3
@@ -120,7 +146,7 @@ def _lesion(number: int, found: Found, volume: Volume, places: Places) -> Lesion
         id=number,
         centre_ras_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
         probability=candidate.probability,
-        kind=found.kind,
+        kind=kind,
         diameter_mm=diameter,
         volume_mm3=volume_mm3,
         region=place.region,

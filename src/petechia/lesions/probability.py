@@ -48,13 +48,10 @@ class BurdenLaw:
     intercept: float = 0.0
 
 
-def weigh(
-    candidates: list[Candidate], second: FloatArray, calibration: Calibration, burden: BurdenLaw | None = None
-) -> list[Candidate]:
-    """A scan's candidates with their second look (n,) and probability, by falling probability."""
+def weigh(candidates: list[Candidate], second: FloatArray, calibration: Calibration) -> list[Candidate]:
+    """The candidates with their second look (n,) and the probability of each by itself, by falling one."""
     peaks = np.array([candidate.peak for candidate in candidates])
-    own = calibrate(np.stack([peaks, second], -1), calibration)
-    probability = among_others(own, burden or BurdenLaw())
+    probability = calibrate(np.stack([peaks, second], -1), calibration)
     weighed = [
         replace(candidate, second=float(seen), probability=float(p))
         for candidate, seen, p in zip(candidates, second, probability, strict=True)

@@ -31,6 +31,8 @@ from petechia.train.model import build_anatomy, build_detector, build_second_loo
 from petechia.types import DISCLAIMER
 
 INHERITED = ("calibration", "operating_points", "count", "contrasts")  # of a card
+# Of several candidates in one dark place the likeliest stands for it: before a fit both networks count alike.
+UNCALIBRATED = Calibration(slope=0.5, second_slope=0.5)
 TUNED = "a user's labelled scans, on top of a model trained on simulated ones"
 
 
@@ -170,10 +172,10 @@ def write_network(network: nn.Module, onnx: bytes, name: str, folder: Path) -> d
 
 
 def uncalibrated() -> dict[str, object]:
-    """Every candidate listed under the network's own score: what calibration starts from."""
+    """Every candidate listed under the networks' own scores: what calibration starts from."""
     every = {"definite": 0.0, "possible": 0.0}
     return {
-        "calibration": asdict(Calibration()),
+        "calibration": asdict(UNCALIBRATED),
         "operating_points": {"balanced": every, "screening": every},
         "count": asdict(CountModel()),
         "contrasts": list(CONTRASTS),

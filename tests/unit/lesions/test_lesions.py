@@ -14,8 +14,8 @@ from petechia.lesions.count import CountModel, count_distribution, count_interva
 from petechia.lesions.find import OperatingPoint, find_candidates
 from petechia.lesions.measure import measure_all
 from petechia.lesions.place import is_possible, learn_places
-from petechia.lesions.probability import Calibration, calibrate, logit, weigh
-from petechia.types import LesionClass, Region, ScoreMap, Side, Volume
+from petechia.lesions.probability import BurdenLaw, Calibration, calibrate, logit, weigh
+from petechia.types import Lesion, LesionClass, Region, ScoreMap, Side, Volume
 
 CLASSES = ("background", "cmb", "calcification", "iron", "vessel", "interface")
 POINT = OperatingPoint(definite=0.5, possible=0.2)
@@ -55,12 +55,14 @@ def _anatomy(n: int = 14) -> ScoreMap:
     return ScoreMap(("outside", "lobar", "deep", "infratentorial", "csf"), probability, affine, 2.5)
 
 
-def _read(scores: ScoreMap, volume: Volume, point: OperatingPoint = POINT):
+def _read(
+    scores: ScoreMap, volume: Volume, point: OperatingPoint = POINT, burden: BurdenLaw | None = None
+) -> tuple[Lesion, ...]:
     anatomy = _anatomy()
     places = learn_places(anatomy, anatomy.probability[0] < 0.5, volume.sides_known)
     found = find_candidates(scores)
     weighed = weigh(found, np.full(len(found), 0.5), Calibration())
-    return measure_all(weighed, point, scores, volume, places)
+    return measure_all(weighed, point, burden or BurdenLaw(), scores, volume, places)
 
 
 def test_one_dot_is_found_where_it_lies_and_as_large_as_it_is() -> None:
@@ -93,6 +95,28 @@ def test_two_outlines_of_one_large_bleed_are_one_lesion_of_its_size_and_place() 
     assert one[0].probability == pytest.approx(float(scores.probability[1].max()), abs=0.02)
     touching = _scan(((12.4, 16.0, 16.0), 2.4), ((19.6, 16.0, 16.0), 2.4))  # the same ends, a bright gap
     assert len(_read(scores, touching)) == 2
+
+
+def test_a_bleed_outlined_twice_is_no_company_for_itself_but_another_bleed_is() -> None:
+    """Own probabilities of 0.5 and odds that grow as one plus the others: 0.5 alone, 0.6 for one of two."""
+    doubled = BurdenLaw(1.0, 1.0, 0.0)
+    outlined = (("cmb", (15.5, 20, 20), 0.5, 1.5), ("cmb", (24.5, 20, 20), 0.5, 1.5))  # 7.2 mm apart
+    (large,) = _read(_scores(*outlined), _scan(((16.0, 16.0, 16.0), 5.0)), burden=doubled)
+    assert large.probability == pytest.approx(0.5, abs=0.02)
+    dots = _scan(((12.4, 16.0, 16.0), 2.4), ((19.6, 16.0, 16.0), 2.4))
+    both = _read(_scores(*outlined), dots, burden=doubled)
+    assert [each.probability for each in both] == pytest.approx([0.6, 0.6], abs=0.03)
+
+
+def test_a_candidate_that_is_raised_by_the_others_gets_the_class_that_it_then_has() -> None:
+    outlined = (("cmb", (10, 20, 20), 0.9, 1.2), ("cmb", (30, 20, 20), 0.4, 1.2))
+    dots = _scan(((8.0, 16.0, 16.0), 1.2), ((24.0, 16.0, 16.0), 1.2))
+    point = OperatingPoint(0.5, 0.2)
+    kinds = [each.kind for each in _read(_scores(*outlined), dots, point)]
+    assert kinds == [LesionClass.CMB, LesionClass.POSSIBLE]
+    raised = _read(_scores(*outlined), dots, point, BurdenLaw(1.0, 1.0, 0.0))  # odds 0.67 times 1.9
+    assert [each.kind for each in raised] == [LesionClass.CMB, LesionClass.CMB]
+    assert raised[1].probability == pytest.approx(0.56, abs=0.02)
 
 
 def test_no_voxel_belongs_to_two_lesions() -> None:
