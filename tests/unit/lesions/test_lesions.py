@@ -100,10 +100,10 @@ def test_two_outlines_of_one_large_bleed_are_one_lesion_of_its_size_and_place() 
 def test_a_bleed_outlined_twice_is_no_company_for_itself_but_another_bleed_is() -> None:
     """Own probabilities of 0.5 and odds that grow as one plus the others: 0.5 alone, 0.6 for one of two."""
     doubled = BurdenLaw(1.0, 1.0, 0.0)
-    outlined = (("cmb", (15.5, 20, 20), 0.5, 1.5), ("cmb", (24.5, 20, 20), 0.5, 1.5))  # 7.2 mm apart
+    outlined = (("cmb", (16, 20, 20), 0.5, 1.5), ("cmb", (24, 20, 20), 0.5, 1.5))  # 6.4 mm apart
     (large,) = _read(_scores(*outlined), _scan(((16.0, 16.0, 16.0), 5.0)), burden=doubled)
     assert large.probability == pytest.approx(0.5, abs=0.02)
-    dots = _scan(((12.4, 16.0, 16.0), 2.4), ((19.6, 16.0, 16.0), 2.4))
+    dots = _scan(((12.8, 16.0, 16.0), 2.0), ((19.2, 16.0, 16.0), 2.0))
     both = _read(_scores(*outlined), dots, burden=doubled)
     assert [each.probability for each in both] == pytest.approx([0.6, 0.6], abs=0.03)
 
