@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import nn
 
@@ -43,7 +42,7 @@ from petechia.train.anatomy_data import (
 from petechia.train.checkpoint import contiguous, resume, save_checkpoint
 from petechia.train.data import HARD_PATCHES, Example, PatchOptions
 from petechia.train.finish import Choosing, Trained, finish_model
-from petechia.train.losses import detector_loss, segmentation_loss
+from petechia.train.losses import candidate_loss, detector_loss, segmentation_loss
 from petechia.train.mine import cmb_scorer, false_alarms, proposals
 from petechia.train.model import build_anatomy, build_detector, build_second_look, knows_parcels, start_from
 
@@ -159,7 +158,7 @@ def train_detector(examples: list[Example], settings: TrainSettings, report: Rep
 
 def train_second_look(
     examples: list[Example], detector: Path, settings: TrainSettings, report: Report,
-    loss: Loss = F.cross_entropy,
+    loss: Loss = candidate_loss,
 ) -> Path:  # fmt: skip
     """A classifier of what the detector proposes: every planted microbleed, and everything taken for one."""
     rng = np.random.default_rng([settings.seed, 12])

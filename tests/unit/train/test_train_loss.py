@@ -10,7 +10,7 @@ import torch
 
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.train import data
-from petechia.train.losses import detector_loss
+from petechia.train.losses import MIMIC, candidate_loss, detector_loss
 
 CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
 
@@ -56,3 +56,14 @@ def test_the_loss_is_what_a_pencil_gives() -> None:
     calcification = 1 - 10 / (2 * r + q + 10)
     wanted = entropy + 0.5 * bleed + 0.5 * calcification
     assert float(detector_loss(logits, target, by_class)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_candidate_costs_by_whether_it_is_a_bleed_and_little_by_which_mimic_it_is() -> None:
+    """Two candidates, by pencil: a bleed with odds of four to its six rivals, a vessel told from nothing."""
+    logits = torch.zeros(2, len(LABELS))
+    logits[0, CMB] = math.log(24)  # p(bleed) = 24 / 30
+    logits[1, VESSEL] = math.log(4)  # p(vessel) = 4 / 10, p(no bleed) = 9 / 10
+    kinds = torch.tensor([CMB, VESSEL])
+    bleed = (-math.log(24 / 30) - math.log(9 / 10)) / 2
+    mimic = -math.log(4 / 9) / 2
+    assert float(candidate_loss(logits, kinds)) == pytest.approx(bleed + MIMIC * mimic, rel=1e-5)
