@@ -218,7 +218,7 @@ def arms(known: Learned) -> list[Arm]:
     """All of them. The first is what everything is compared with."""
     everything = np.ones(len(known.kind), bool)
     made = [
-        Arm("as shipped", everything), Arm("image alone", everything, channels=(1.0, 0.0)),
+        Arm("everything, a class per mimic", everything), Arm("image alone", everything, channels=(1.0, 0.0)),
         Arm("phase alone", everything, channels=(0.0, 1.0)),
         Arm("no running average of the weights", everything, average=0.0),
         Arm("no class per mimic", everything, mimics=False),
