@@ -64,7 +64,8 @@ def dark_places(
     """The candidates on the scan's own grid, what is part of a likelier one's dark place left to that."""
     taken: set[tuple[int, int, int]] = set()
     found: list[Found] = []
-    for candidate in candidates:
+    # What may get no row at all comes last: it takes no voxels from what has one.
+    for candidate in sorted(candidates, key=lambda each: each.probability < possible and not each.rival):
         voxels = _free(native_voxels(candidate, scores, volume), taken)
         if voxels is None:
             continue  # wholly inside a place already found: the same dot seen twice
