@@ -131,11 +131,12 @@ def _proposed(folder: Path, seed: int) -> dict[str, AnyArray]:
 
 def _drawn(name: str) -> tuple[HeadOptions, ScanPlan]:
     """What `data.make_examples` drew for a cached example, from its name alone."""
-    *_, seed, contrast = name.split("_")
+    head, seed, contrast, number = name.rsplit("_", maxsplit=3)
     rng, world = np.random.default_rng([int(seed), 3]), World(wide=True)
     options = draw_head_options(rng, world)
-    plans = {each: draw_plan(each, rng, world) for each in CONTRASTS}
-    return options, plans[contrast]
+    names = data.example_names(head, int(seed), CONTRASTS)
+    plans = [draw_plan(each.split("_")[-2], rng, world) for each in names]
+    return options, plans[names.index(f"{head}_{seed}_{contrast}_{number}")]
 
 
 def held(folder: Path) -> list[Held]:

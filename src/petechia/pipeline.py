@@ -253,7 +253,10 @@ def _weighed(
     chi: LocalSusceptibility | None = None
     told: tuple[Finding, ...] = ()
     if models.card.system == DEFAULT and models.second_look is not None:
-        chi, told = iron_beside(*seen)
+        volume, brain, anatomy, scores = seen
+        if not models.card.second_look.reads_own_map:
+            volume = replace(volume, chi_ppm=None)  # weights that have learned without it
+        chi, told = iron_beside(volume, brain, anatomy, scores)
     contrast = seen[0].protocol.contrast
     alone = chi is None and contrast != "qsm"  # a QSM tells iron from calcium by itself
     second = _second_look(candidates, prepared, chi, models)

@@ -272,6 +272,7 @@ class Volume:
     phase: Phase | None = None
     echoes: tuple[Echo, ...] = ()  # as in Series
     channels: tuple[Channel, ...] = ()
+    chi_ppm: FloatArray | None = None  # (i, j, k) float32, of a QSM, whose voxels are turned: zero beyond it
 
 
 @dataclass(frozen=True, slots=True, eq=False)

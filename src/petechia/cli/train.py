@@ -87,7 +87,7 @@ def train(
         A BIDS dataset with lesion tables or masks in derivatives/truth, as petechia simulate writes it.
     scans
         How many scans to simulate for training: 120, with --finetune 12 against forgetting; each head is
-        acquired once in every contrast.
+        acquired twice in every contrast, for the published systems once.
     steps
         Training steps of the detector: 1300, with --finetune 300.
     hard_steps

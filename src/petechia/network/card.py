@@ -25,6 +25,7 @@ class NetworkFacts:
     classes: tuple[str, ...]
     spacing_mm: float
     multiple: int
+    reads_own_map: bool = False  # of a QSM, what lies beyond the greys that it is turned to
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ def _facts(entry: dict[str, Any]) -> NetworkFacts:
         tuple(entry["classes"]),
         float(entry["spacing_mm"]),
         int(entry["multiple"]),
+        bool(entry.get("reads_own_map", False)),
     )
 
 

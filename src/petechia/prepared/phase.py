@@ -18,6 +18,7 @@ from petechia.prepared.susceptibility import (
     LocalSusceptibility,
     iron_positive,
     local_susceptibility,
+    own_map,
     susceptibility_of_map,
 )
 from petechia.regions import PARCELS
@@ -40,9 +41,13 @@ def iron_beside(
 ) -> tuple[LocalSusceptibility | None, tuple[Finding, ...]]:
     """What the phase says, or else a QSM beside the scan, iron positive; and what is noted of it.
 
+    A QSM that is the scan itself says it of itself.
+
     brain (a, b, c): on the anatomy's grid.
     """
     notes: tuple[Finding, ...] = ()
+    if volume.chi_ppm is not None:
+        return own_map(volume, brain, anatomy.affine_ras), ()
     deep = ndimage.binary_erosion(brain)
     chi = local_susceptibility(volume, brain, anatomy.affine_ras)
     if chi is not None and volume.phase is not None:

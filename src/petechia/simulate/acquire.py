@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from petechia.simulate.anatomy import rotation_matrix
 from petechia.simulate.artefacts import corrupt, noise
@@ -60,7 +59,8 @@ def acquire(head: HeadModel, plan: ScanPlan, seed: int) -> Echoes:
     axes = _axes(head, protocol)
     coil = _coil(head.grid.shape, protocol, generator, device)
     images = []
-    for echo_time in protocol.echo_times_s:
+    # A QSM is made of the last echo alone (simulate.reconstruct): the others would cost and not be seen.
+    for echo_time in protocol.echo_times_s[-1 if protocol.contrast == "qsm" else 0 :]:
         if refocused:
             fine = spin_echo(head.maps, echo_time)
         else:
@@ -85,12 +85,9 @@ def gradient_echo(
     phase = field_ppm * (2.0 * np.pi * GAMMA_HZ_PER_T * 1e-6 * field_strength_t * echo_time_s)  # rad
     amplitude = maps.signal * torch.exp(-echo_time_s * rate)
     for axis in range(3):
-        slope = torch.zeros_like(phase)  # rad per voxel
-        inner = [slice(None)] * 3
-        inner[axis] = slice(1, -1)
         n = phase.shape[axis]
-        slope[tuple(inner)] = (phase.narrow(axis, 2, n - 2) - phase.narrow(axis, 0, n - 2)) * 0.5
-        amplitude *= torch.sinc(slope.div_(2.0 * np.pi)).abs_()
+        slope = phase.narrow(axis, 2, n - 2) - phase.narrow(axis, 0, n - 2)  # rad per two voxels
+        amplitude.narrow(axis, 1, n - 2).mul_(torch.sinc(slope.div_(4.0 * np.pi)).abs_())
     return torch.polar(amplitude, phase)
 
 
@@ -128,31 +125,40 @@ def _field(head: HeadModel, b0_direction: FloatArray) -> tuple[torch.Tensor, tor
 def _resample_block(
     coarse: torch.Tensor, start: FloatArray, extent: FloatArray, shape: tuple[int, int, int]
 ) -> torch.Tensor:
-    """Trilinear values of a coarse map in a block given by its corner and extent in coarse voxels."""
-    axes = []
-    for axis in range(3):
-        centres = (
-            start[axis] + (torch.arange(shape[axis], device=coarse.device) + 0.5) / shape[axis] * extent[axis]
-        )
-        axes.append((centres * 2.0 / coarse.shape[axis] - 1.0).float())  # align_corners=False convention
-    out = torch.empty(shape, device=coarse.device)
-    slab = 32  # a full sampling grid of three floats a voxel would cost a quarter gigabyte
-    for first in range(0, shape[0], slab):
-        x, y, z = torch.meshgrid(axes[0][first : first + slab], axes[1], axes[2], indexing="ij")
-        grid = torch.stack([z, y, x], -1)[None]  # grid_sample wants the last axis first
-        out[first : first + slab] = F.grid_sample(
-            coarse[None, None], grid, mode="bilinear", padding_mode="border", align_corners=False
-        )[0, 0]
-    # Trilinear kinks would show as stripes in the phase: a box as wide as a coarse voxel smooths them away.
-    smooth = out[None, None]
-    for axis in range(3):
-        width = 2 * round(shape[axis] / float(extent[axis]) / 2) + 1
-        kernel = [1, 1, 1]
-        kernel[axis] = width
-        pad = [0, 0, 0]
-        pad[axis] = width // 2
-        smooth = F.avg_pool3d(smooth, tuple(kernel), 1, tuple(pad), count_include_pad=False)
-    return smooth[0, 0]
+    """Trilinear values of a coarse map in a block given by its corner and extent in coarse voxels.
+
+    Kinks would show as stripes in the phase: a box as wide as a coarse voxel smooths them away.
+    """
+    weights = []
+    for n, first, length, held in zip(shape, start, extent, coarse.shape, strict=True):
+        linear = _linear_weights(n, float(first), float(length), held)
+        weights.append((_box_weights(n, 2 * round(n / float(length) / 2) + 1) @ linear).float())
+    return _along_axes(coarse, weights)
+
+
+def _linear_weights(n: int, first: float, length: float, held: int) -> torch.Tensor:
+    """Of `held` voxels at n centres in [first, first + length], linear, ends repeated. (n, held)"""
+    position = (first + (torch.arange(n, dtype=torch.float64) + 0.5) / n * length - 0.5).clamp(0, held - 1)
+    low = position.floor().long().clamp(max=held - 2)
+    share = position - low
+    weights = torch.zeros((n, held), dtype=torch.float64)
+    rows = torch.arange(n)
+    weights[rows, low] = 1.0 - share
+    weights[rows, low + 1] += share
+    return weights
+
+
+def _box_weights(n: int, width: int) -> torch.Tensor:
+    """Means over `width` neighbours, an odd number, at the ends over those there are. (n, n)"""
+    away = (torch.arange(n)[:, None] - torch.arange(n)[None]).abs()
+    near = (away <= width // 2).double()
+    return near / near.sum(1, keepdim=True)
+
+
+def _along_axes(values: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    """Each axis of values (i, j, k) multiplied by its own weights (n, length): a map on another grid."""
+    x, y, z = (each.to(values.device) for each in weights)
+    return torch.einsum("ai,ijk->ajk", x, torch.einsum("bj,ijk->ibk", y, values)) @ z.T
 
 
 def _axes(head: HeadModel, protocol: ScanProtocol) -> tuple[_Axis, _Axis, _Axis]:
@@ -203,9 +209,9 @@ def _resize_k(
     image: torch.Tensor, lengths: tuple[int | None, int | None, int | None], window: float
 ) -> torch.Tensor:
     """Crop or zero-pad k-space axis by axis; even lengths; mean intensity is kept. None leaves an axis."""
-    for axis, n in enumerate(lengths):
-        if n is None:
-            continue
+    wanted = [(axis, n) for axis, n in enumerate(lengths) if n is not None]
+    # The axis that shrinks most comes first: the others then have less to transform.
+    for axis, n in sorted(wanted, key=lambda each: each[1] / image.shape[each[0]]):
         size = image.shape[axis]
         spectrum = torch.fft.fft(image, dim=axis)
         half = min(n, size) // 2
@@ -275,9 +281,10 @@ def _coil(
 ) -> torch.Tensor:
     """Smooth complex receive sensitivity around one: what a combined coil leaves. (i, j, k) complex64."""
     control = torch.randn((2, 1, 4, 4, 4), generator=generator, device=device)
-    smooth = F.interpolate(control, size=shape, mode="trilinear", align_corners=True)[:, 0]
-    gain = torch.exp(0.35 * protocol.shading * smooth[0])
-    return torch.polar(gain, protocol.coil_phase_rad * smooth[1])
+    ends = [_linear_weights(n, 0.5 - 1.5 / (n - 1), 3.0 + 3.0 / (n - 1), 4).float() for n in shape]
+    gain, phase = (_along_axes(each, ends) for each in control[:, 0])  # from end to end of the block
+    gain.mul_(0.35 * protocol.shading).exp_()
+    return torch.polar(gain, phase.mul_(protocol.coil_phase_rad))
 
 
 def _white_level(image: torch.Tensor) -> float:

@@ -122,14 +122,17 @@ def local_phase(
     source = cosine * _filter(sine, laplacian) - sine * _filter(cosine, laplacian)
     inverse = torch.where(laplacian.abs() > 1e-8, 1.0 / laplacian, 0.0)
     unwrapped = _filter(source * mask, inverse)
+    seen, held = torch.fft.rfftn(unwrapped), torch.fft.rfftn(mask.float())
     filtered = torch.zeros_like(unwrapped)
     inner = torch.zeros_like(unwrapped)
     undo = torch.zeros_like(inverse)
     for share in (1.0, 0.5, 0.25):  # the widest sphere that fits decides
         sphere = _sphere_kernel(shape, spacing_mm, max(share * options.sphere_mm, *spacing_mm), phase.device)
-        fits = (_filter(mask.float(), sphere) > 0.999) & (inner == 0)
+        fits = (torch.fft.irfftn(held * sphere, s=shape) > 0.999) & (inner == 0)
         high = 1.0 - sphere
-        filtered += _filter(unwrapped, high) * fits  # harmonic background vanishes under delta - mean
+        filtered += (
+            torch.fft.irfftn(seen * high, s=shape) * fits
+        )  # harmonic background vanishes under delta - mean
         inner += fits
         if share == 1.0:
             undo = torch.where(high.abs() > SHARP_THRESHOLD, 1.0 / high, 0.0)

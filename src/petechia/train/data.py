@@ -23,8 +23,10 @@ from petechia.prepared import prepare
 from petechia.prepared.patches import PATCH_VOXELS, SUSCEPTIBILITY_UNIT, cubes
 from petechia.prepared.susceptibility import (
     LEAST_VEIN_VOXELS,
+    LocalSusceptibility,
     iron_positive,
     local_susceptibility,
+    own_map,
     sign_of_iron,
 )
 from petechia.simulate.anatomy import HeadLabels
@@ -33,11 +35,13 @@ from petechia.simulate.scan import CMB, LABELS, SimulatedScan, simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.files import write_file
 from petechia.types import FloatArray, Phase, Volume
-from petechia.volume.susceptibility import turn_map
+from petechia.volume.susceptibility import in_ppm, turn_map
 
 HARD = "hard"  # places where the network cried wolf
-CHI_STEP = 1 / 15  # robust standard deviations of the brain: CLIP fits eight bits
+CHI_STEP = 1 / 15  # of the map's units: its CLIP fits eight bits
 BURDEN = 4.0  # microbleeds in a training head over those in a head of the priors
+TIMES = 2  # a head costs 14 CPU-s, an acquisition of it 5 to 15
+NEXT_NOISE = 10**9  # between the seeds of a head's acquisitions: no head's own seed is as large
 NO_PHASE = 0.35  # of the candidates are learned without phase, so that none is needed
 JITTER_VOXELS = 2  # by which a candidate is off its centre in training
 _ARRAYS = ("image", "labels", "chi")  # of an example, as stored
@@ -60,18 +64,23 @@ class Example:
 def make_examples(
     head: HeadLabels, seed: int, contrasts: tuple[str, ...], world: World, device: torch.device
 ) -> list[Example]:
-    """One deformed head acquired once in each contrast. Deterministic from the seed."""
+    """One deformed head acquired TIMES in each contrast. Deterministic from the seed."""
     rng = np.random.default_rng([seed, 3])
     options = draw_head_options(rng, world)
     # More to learn from in every head than heads hold.
     plant = replace(options.plant, lesion_free_fraction=0.1, burden=BURDEN * options.plant.burden)
     model = build_head(head, replace(options, plant=plant), seed, device)
+    plans = [draw_plan(contrast, rng, world) for _ in range(TIMES) for contrast in contrasts]
+    names = example_names(head.name, seed, contrasts)
     return [
-        to_example(
-            simulate_scan(model, draw_plan(contrast, rng, world), seed), f"{head.name}_{seed}_{contrast}"
-        )
-        for contrast in contrasts
+        to_example(simulate_scan(model, plan, seed + number * NEXT_NOISE), name)
+        for number, (plan, name) in enumerate(zip(plans, names, strict=True))
     ]
+
+
+def example_names(head: str, seed: int, contrasts: tuple[str, ...]) -> list[str]:
+    """The examples that one head gives, in the order in which they are drawn."""
+    return [f"{head}_{seed}_{contrast}_{number}" for number in range(TIMES) for contrast in contrasts]
 
 
 def as_volume(image: FloatArray, affine_ras: FloatArray, name: str) -> Volume:
@@ -82,17 +91,10 @@ def as_volume(image: FloatArray, affine_ras: FloatArray, name: str) -> Volume:
 
 def to_example(scan: SimulatedScan, name: str) -> Example:
     """Put one scan and its labels on the detector's grid."""
-    image = scan.image
-    is_map = scan.plan.protocol.contrast == "qsm"
-    if is_map:
-        image, _ = turn_map(image, Path(name))
-    volume = as_volume(image, scan.affine_ras, name)
-    if not is_map:
-        phase = Phase(scan.parts.phase.astype(np.float32), scan.parts.affine_ras, "rad", "")
-        volume = replace(volume, phase=phase)
     regions, canonical_affine = geometry.to_canonical(scan.regions, scan.affine_ras)
     labels, _ = geometry.to_canonical(scan.labels, scan.affine_ras)
     labels = np.where((regions == 0) & (labels == 0), OUTSIDE, labels).astype(np.uint8)
+    volume, chi = _with_susceptibility(scan, name, regions > 0, canonical_affine)
     fine = prepare.detector_grid(volume, regions > 0, canonical_affine)
     detector = prepare.for_detector_in(volume, regions > 0, canonical_affine)
     fine_labels = beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE)
@@ -100,22 +102,44 @@ def to_example(scan: SimulatedScan, name: str) -> Example:
         name=name,
         image=detector.image[0].astype(np.float16),
         labels=fine_labels,
-        chi=stored_chi(volume, regions > 0, canonical_affine, fine, fine_labels == LABELS.index("vessel")),
+        chi=_stored(chi, fine),
     )
+
+
+def _with_susceptibility(
+    scan: SimulatedScan, name: str, brain: NDArray[np.bool_], brain_affine_ras: FloatArray
+) -> tuple[Volume, LocalSusceptibility | None]:
+    """The scan as it is read, and what its phase or its map says of iron: the simulator knows the sign."""
+    if scan.plan.protocol.contrast == "qsm":
+        turned, _ = turn_map(scan.image, Path(name))
+        volume = replace(as_volume(turned, scan.affine_ras, name), chi_ppm=in_ppm(scan.image))
+        return volume, own_map(volume, brain, brain_affine_ras)
+    phase = Phase(scan.parts.phase.astype(np.float32), scan.parts.affine_ras, "rad", "")
+    volume = replace(as_volume(scan.image, scan.affine_ras, name), phase=phase)
+    chi = local_susceptibility(volume, brain, brain_affine_ras)
+    return volume, iron_positive(chi, scan.plan.protocol.phase_sign) if chi else None
 
 
 def stored_chi(
     volume: Volume, brain: NDArray[np.bool_], affine_ras: FloatArray, grid: grids.Grid,
     iron: NDArray[np.bool_], least: int = LEAST_VEIN_VOXELS,
 ) -> NDArray[np.int8] | None:  # fmt: skip
-    """Local susceptibility on a grid by CHI_STEP, from the scan's phase, iron positive; None without phase.
+    """Local susceptibility on a grid by CHI_STEP, from the scan's phase, iron positive, or from the map that
+    the scan is; None without either.
 
     brain with its affine; iron (i, j, k) on the grid: what is known to hold iron, and tells the sign, if
     `least` voxels or more.
     """
+    if volume.chi_ppm is not None:
+        return _stored(own_map(volume, brain, affine_ras), grid)
     chi = local_susceptibility(volume, brain, affine_ras)
     if chi:
         chi = iron_positive(chi, sign_of_iron(chi, apply_affine(grid.affine_ras, np.argwhere(iron)), least))
+    return _stored(chi, grid)
+
+
+def _stored(chi: LocalSusceptibility | None, grid: grids.Grid) -> NDArray[np.int8] | None:
+    """A map on a grid by CHI_STEP."""
     return np.rint(chi.on_grid(grid.shape, grid.affine_ras) / CHI_STEP).astype(np.int8) if chi else None
 
 

@@ -147,7 +147,8 @@ def export_default(trained: Trained, folder: Path) -> dict[str, object]:
     if trained.second_look:
         second = from_safetensors(build_second_look(), trained.second_look.read_bytes())
         onnx = classifier_to_onnx(second, PATCH_VOXELS)
-        networks["second_look"] = write_network(second, onnx, "second_look", folder) | fine | cube
+        made = write_network(second, onnx, "second_look", folder)
+        networks["second_look"] = made | fine | cube | {"reads_own_map": True}
     return {
         "card_version": CARD_VERSION,
         "name": "default",

@@ -47,6 +47,7 @@ from petechia.train.mine import cmb_scorer, false_alarms, proposals
 from petechia.train.model import build_anatomy, build_detector, build_second_look, knows_parcels, start_from
 
 Report = Callable[[str], None]
+Names = Callable[[str, int, tuple[str, ...]], list[str]]  # head, seed, contrasts -> its examples
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # logits, target -> scalar
 
 TRAINING_HEADS = tuple(f"head_{n:02d}" for n in range(1, 13))  # never one of the heads that choose or report
@@ -77,12 +78,12 @@ class TrainSettings:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     average: float = 0.998  # of the weights, per step
-    scans: int = 120  # heads are deformed anew for each pair of scans
+    scans: int = 120  # heads are deformed anew for each few of them
     seed: int = 0
     device: str = "cpu"
     bfloat16: bool = False  # products in 16 bits, sums, weights and optimiser in 32
     heads: tuple[str, ...] = TRAINING_HEADS
-    contrasts: tuple[str, ...] = ("swi", "gre")  # each head is acquired in all of them
+    contrasts: tuple[str, ...] = ("swi", "gre")  # each head is acquired in all of them, data.TIMES
     world: World = field(default_factory=World)
     choosing_heads: tuple[str, ...] = ("head_13", "head_14")  # calibration and operating points
     choosing_scans: int = 48
@@ -284,22 +285,27 @@ def ensure_examples(settings: TrainSettings, report: Report) -> list[Example]:
         for example in data.make_examples(head, seed, settings.contrasts, settings.world, device):
             data.save(example, folder)
 
-    fill_cache(folder, simulate, settings, report)
+    fill_cache(folder, simulate, data.example_names, settings, report)
     return [data.load(path) for path in sorted(folder.glob("*.npz"))]
 
 
 def fill_cache(
-    folder: Path, simulate: Callable[[HeadLabels, int], None], settings: TrainSettings, report: Report
-) -> None:
-    """Simulate what a folder lacks: one `<head>_<seed>_<contrast>.npz` a scan, heads in turn."""
-    each = len(settings.contrasts)
-    for number in range(-(-settings.scans // each)):
+    folder: Path, simulate: Callable[[HeadLabels, int], None], named: Names, settings: TrainSettings,
+    report: Report,
+) -> None:  # fmt: skip
+    """Simulate what a folder lacks, one npz a scan, heads in turn. named: the examples of one head."""
+    made = 0
+    for number in itertools.count():
+        if made >= settings.scans:
+            return
         seed = 1_000_000 * settings.seed + number
         name = settings.heads[number % len(settings.heads)] if settings.anatomy else "procedural"
-        if all((folder / f"{name}_{seed}_{contrast}.npz").exists() for contrast in settings.contrasts):
+        names = named(name, seed, settings.contrasts)
+        made += len(names)
+        if all((folder / f"{each}.npz").exists() for each in names):
             continue
         simulate(training_head(name, seed, settings), seed)
-        report(f"simulated {each * (number + 1)}/{settings.scans} scans")
+        report(f"simulated {made}/{settings.scans} scans")
 
 
 def ensure_anatomy_examples(settings: TrainSettings, report: Report) -> list[AnatomyExample]:

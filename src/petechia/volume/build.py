@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from petechia import geometry
-from petechia.types import DetectSettings, Finding, Series, Volume
+from petechia.types import DetectSettings, Finding, FloatArray, Series, Volume
 from petechia.volume.channels import with_channels
 from petechia.volume.orient import place
 from petechia.volume.phase import with_phase
 from petechia.volume.scale import scale
-from petechia.volume.susceptibility import read_map
+from petechia.volume.susceptibility import in_ppm, read_map
 
 
 def build(series: Series, settings: DetectSettings) -> Volume:
@@ -28,7 +28,10 @@ def build(series: Series, settings: DetectSettings) -> Volume:
     intensity = scale(series, spacing_mm, settings.invert and not is_map)
     voxels = intensity.voxels
     turned: tuple[Finding, ...] = ()
+    chi_ppm: FloatArray | None = None
     if is_map:
+        chi_ppm = in_ppm(voxels, settings.invert)
+        chi_ppm.setflags(write=False)
         voxels, turned = read_map(voxels, series.path, spacing_mm, settings.invert)
     voxels.setflags(write=False)
     volume = Volume(
@@ -42,5 +45,6 @@ def build(series: Series, settings: DetectSettings) -> Volume:
         excluded=intensity.excluded,
         findings=series.findings + placement.findings + intensity.findings + turned,
         echoes=series.echoes,
+        chi_ppm=chi_ppm,
     )
     return with_channels(with_phase(volume, series.phase), series.channels)

@@ -68,6 +68,24 @@ def balance_of_details(chi: FloatArray, spacing_mm: tuple[float, float, float]) 
     return float((np.clip(detail, -DETAIL_CLIP, DETAIL_CLIP) ** 3).mean())
 
 
+def units_per_ppm(values: FloatArray) -> float:
+    """Of a map's values inside the head: 1 in ppm, 1000 in ppb."""
+    return 1000.0 if float(np.percentile(np.abs(values), 99.5)) > PPB_FROM else 1.0
+
+
+def in_ppm(chi: FloatArray, invert: bool = False) -> FloatArray:
+    """A map (i, j, k) in ppm or ppb as ppm, iron positive, zero where it is filled beyond its mask; float32.
+
+    invert: iron is negative in it, as a user said.
+    """
+    fill = background_level(chi)
+    inside = chi != (0.0 if fill is None else fill)
+    if not inside.any():
+        return np.zeros(chi.shape, np.float32)
+    sign = -1.0 if invert else 1.0
+    return np.where(inside, chi * np.float32(sign / units_per_ppm(chi[inside])), 0.0).astype(np.float32)
+
+
 def turn_map(chi: FloatArray, path: Path) -> tuple[FloatArray, tuple[Finding, ...]]:
     """QSM (i, j, k) in ppm or ppb -> grey values with dark iron (i, j, k) float32, and what was noted.
 
@@ -83,8 +101,7 @@ def turn_map(chi: FloatArray, path: Path) -> tuple[FloatArray, tuple[Finding, ..
             need="a susceptibility map (QSM), with values on both sides of zero",
             remedy="Leave --qsm away for an SWI or T2* image, or give the map itself.",
         )  # fmt: skip
-    spread = float(np.percentile(np.abs(values), 99.5))
-    per_ppm = 1000.0 if spread > PPB_FROM else 1.0
+    per_ppm = units_per_ppm(values)
     unit = "ppb" if per_ppm > 1 else "ppm"
     text = (
         f"found a susceptibility map in {unit}; need dark iron. It was turned: bleeds dark, calcium bright."

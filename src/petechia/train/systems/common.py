@@ -60,7 +60,7 @@ def load_examples(needs: tuple[str, ...], settings: TrainSettings, report: Repor
         for example in made:
             examples.save(example, folder)
 
-    fill_cache(folder, simulate, settings, report)
+    fill_cache(folder, simulate, examples.example_names, settings, report)
     wanted = sorted(path for each in settings.contrasts for path in folder.glob(f"*_{each}.npz"))
     for path in wanted:
         yield examples.load(path, needs)

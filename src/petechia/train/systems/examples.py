@@ -78,9 +78,13 @@ def make_examples(
     made = []
     for contrast in contrasts:
         scan = simulate_scan(model, draw_plan(contrast, rng, world), seed, with_qsm=contrast == "swi")
-        name = f"{head.name}_{seed}_{contrast}"
-        made.append(to_example(labelled(scan, spin, name)))
+        made.append(to_example(labelled(scan, spin, example_names(head.name, seed, (contrast,))[0])))
     return made
+
+
+def example_names(head: str, seed: int, contrasts: tuple[str, ...]) -> list[str]:
+    """The examples that one head gives."""
+    return [f"{head}_{seed}_{contrast}" for contrast in contrasts]
 
 
 def labelled(scan: SimulatedScan, spin: SpinEcho, name: str) -> Labelled:
