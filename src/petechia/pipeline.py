@@ -252,9 +252,10 @@ def _weighed(
     """Candidates with their probabilities, and what is noted. seen: volume, brain, anatomy, scores."""
     chi: LocalSusceptibility | None = None
     told: tuple[Finding, ...] = ()
-    if models.card.system == DEFAULT and models.second_look is not None:
+    facts = models.card.second_look
+    if models.card.system == DEFAULT and facts is not None:
         volume, brain, anatomy, scores = seen
-        if not models.card.second_look.reads_own_map:
+        if not facts.reads_own_map:
             volume = replace(volume, chi_ppm=None)  # weights that have learned without it
         chi, told = iron_beside(volume, brain, anatomy, scores)
     contrast = seen[0].protocol.contrast
