@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from petechia import __version__, geometry, limits, regions
 from petechia.errors import PetechiaError, Refusal
 from petechia.lesions.count import CountModel, count_interval_90
-from petechia.lesions.find import Candidate, OperatingPoint, find_candidates
+from petechia.lesions.find import Candidate, OperatingPoint, find_candidates, on_map, with_spots
 from petechia.lesions.measure import measure_all
 from petechia.lesions.mirrors import over_mirrors
 from petechia.lesions.place import learn_places, where_possible
@@ -30,6 +30,7 @@ from petechia.prepared import systems as for_systems
 from petechia.prepared.lookup import nearest_on_grid, nearest_on_volume
 from petechia.prepared.patches import cubes, cubes_with_susceptibility
 from petechia.prepared.phase import iron_beside
+from petechia.prepared.spots import bright_spots
 from petechia.prepared.susceptibility import LocalSusceptibility
 from petechia.report.dataset import dataset_files
 from petechia.report.dicom import dicom_outputs
@@ -132,6 +133,9 @@ def read_scan(
         scores = _scores(prepared, anatomy, brain, models)
     with clock.stage("look again"):
         candidates = find_candidates(scores, _LISTED[models.card.system])
+        if models.card.reads_own_map:
+            spots = bright_spots(volume, brain, anatomy.affine_ras)
+            candidates = with_spots(candidates, on_map(spots.centres_ras_mm, scores), scores)
         if models.card.localised:
             is_map = volume.protocol.contrast == "qsm"
             candidates = where_possible(candidates, scores, anatomy, is_map)
@@ -252,10 +256,9 @@ def _weighed(
     """Candidates with their probabilities, and what is noted. seen: volume, brain, anatomy, scores."""
     chi: LocalSusceptibility | None = None
     told: tuple[Finding, ...] = ()
-    facts = models.card.second_look
-    if models.card.system == DEFAULT and facts is not None:
+    if models.card.system == DEFAULT and models.second_look is not None:
         volume, brain, anatomy, scores = seen
-        if not facts.reads_own_map:
+        if not models.card.reads_own_map:
             volume = replace(volume, chi_ppm=None)  # weights that have learned without it
         chi, told = iron_beside(volume, brain, anatomy, scores)
     contrast = seen[0].protocol.contrast

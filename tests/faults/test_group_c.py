@@ -330,6 +330,15 @@ def test_d04_bright_veins_are_refused_and_dark_ones_are_not() -> None:
     assert codes(check_brain(as_volume(-zero_mean, affine), regions)) == {"inverted": REFUSE}
 
 
+def test_d04_a_map_given_as_one_is_warned_of_and_read() -> None:
+    voxels, brain, affine, regions = fine_head()
+    turned = as_volume(np.where(brain, 1300 - voxels, voxels), affine)
+    declared = replace(turned, chi_ppm=np.zeros(voxels.shape, np.float32))
+    assert codes(check_brain(declared, regions)) == {"polarity-doubt": WARN}
+    known = replace(declared, findings=(Finding("polarity-doubt", WARN, "found it; need none."),))
+    assert codes(check_brain(known, regions)) == {}  # said already, by the map's own balance
+
+
 def test_bright_spots_are_no_sign_of_inversion_where_the_csf_is_as_bright() -> None:
     """Perivascular spaces in a thick T2*-weighted scan; where CSF is dark the same spots are veins turned."""
     voxels, _, affine, regions = fine_head()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from petechia import geometry
 from petechia.types import FloatArray, LesionClass, ScoreMap
 
 CANDIDATE_FLOOR = 0.05  # a place is looked at again where the detector gives microbleed at least this
@@ -15,6 +16,7 @@ SPLIT_DISTANCE_MM = 2.5  # two peaks of one island further apart than this are l
 SAME_LESION_MM = 5.0  # centres closer than this are one lesion, the rule by which figures are counted
 HALO_MM = 3.0  # so is a centre this close to a stronger candidate's outline: blooming breaks into pieces
 MIMIC_PEAK = 0.5  # a discrete mimic is listed where the network is at least this sure
+_CROSS = np.concatenate([np.zeros((1, 3), np.intp), np.eye(3, dtype=np.intp), -np.eye(3, dtype=np.intp)])
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)  # 26-connected: a diagonal touch is one lesion
 
 
@@ -54,6 +56,32 @@ def find_candidates(scores: ScoreMap, listed: LesionClass = LesionClass.CALCIFIC
         if not _touches(voxels, taken):
             found.append(_candidate(scores, voxels))
     return _without_doubles(sorted(found, key=lambda candidate: -candidate.peak), scores.spacing_mm)
+
+
+def on_map(centres_ras_mm: FloatArray, scores: ScoreMap) -> NDArray[np.intp]:
+    """The nearest voxels (n, 3) of the score map to positions (n, 3), also beyond it."""
+    index = geometry.apply_affine(np.linalg.inv(scores.affine_ras), centres_ras_mm)
+    nearest: NDArray[np.intp] = np.rint(index).astype(np.intp)
+    return nearest
+
+
+def with_spots(candidates: list[Candidate], places: NDArray[np.intp], scores: ScoreMap) -> list[Candidate]:
+    """The candidates, and one more at each of further places (n, 3) of the score map, by falling peak.
+
+    Not beyond the map, nor within SPLIT_DISTANCE_MM of a candidate's outline: that place is known. Such a
+    place is a microbleed or nothing: it gets no row as a mimic.
+    """
+    shape = np.array(scores.probability.shape[1:])
+    nearest = (SPLIT_DISTANCE_MM / scores.spacing_mm) ** 2
+    known = np.concatenate([np.zeros((0, 3), np.int32), *(each.voxels for each in candidates)])
+    added = []
+    for place in places[((places >= 1) & (places < shape - 1)).all(1)]:
+        if (((known - place) ** 2).sum(1) <= nearest).any():
+            continue
+        ball = (place + _CROSS).astype(np.int32)
+        added.append(replace(_candidate(scores, ball), at=place.astype(np.int32), rival=None))
+        known = np.concatenate([known, ball])
+    return sorted([*candidates, *added], key=lambda candidate: -candidate.peak)
 
 
 def _touches(voxels: NDArray[np.int32], taken: NDArray[np.bool_]) -> bool:

@@ -25,7 +25,6 @@ class NetworkFacts:
     classes: tuple[str, ...]
     spacing_mm: float
     multiple: int
-    reads_own_map: bool = False  # of a QSM, what lies beyond the greys that it is turned to
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,7 @@ class Card:
     system: str = DEFAULT  # of SYSTEMS: whose way from the scan to the scores
     inputs: tuple[str, ...] = ()  # what it reads beside the scan: phase, qsm, t2w
     localised: bool = True  # findings in places where no microbleed can be are taken out
+    reads_own_map: bool = False  # of a QSM: its spots, and what lies beyond the greys that it is turned to
     anatomy_folder: Path | None = None  # of the anatomy network where it is another model's; None: its own
 
     @property
@@ -116,6 +116,7 @@ def load_card(name: str) -> Card:
             system=system,
             inputs=tuple(content.get("channels", ())),
             localised=bool(content.get("localised", True)),
+            reads_own_map=bool(content.get("reads_own_map", False)),
             anatomy_folder=shared.folder if shared else None,
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -162,7 +163,6 @@ def _facts(entry: dict[str, Any]) -> NetworkFacts:
         tuple(entry["classes"]),
         float(entry["spacing_mm"]),
         int(entry["multiple"]),
-        bool(entry.get("reads_own_map", False)),
     )
 
 

@@ -82,7 +82,7 @@ def susceptibility_of_map(
 
     brain (a, b, c): any grid, found by its affine. None where the QSM holds too little of the brain.
     """
-    box, factors, affine = _about_the_brain(qsm.voxels.shape, qsm.affine_ras, brain, brain_affine_ras)
+    box, factors, affine = about_the_brain(qsm.voxels.shape, qsm.affine_ras, brain, brain_affine_ras)
     values: FloatArray = geometry.block_means(qsm.voxels[box], factors)
     inside = looked_up(brain, np.linalg.inv(brain_affine_ras) @ affine, values.shape, 0) > 0.5
     inside &= values != 0.0  # outside the map's own mask
@@ -106,7 +106,7 @@ def own_map(
     if volume.chi_ppm is None:
         return None
     chi = volume.chi_ppm
-    box, factors, affine = _about_the_brain(chi.shape, volume.affine_ras, brain, brain_affine_ras)
+    box, factors, affine = about_the_brain(chi.shape, volume.affine_ras, brain, brain_affine_ras)
     values: FloatArray = geometry.block_means(chi[box], factors)
     risen = OWN_MAP_UNIT * np.arcsinh(values / np.float32(OWN_MAP_PPM))
     return LocalSusceptibility(np.clip(risen, -CLIP, CLIP).astype(np.float32), affine)
@@ -128,7 +128,7 @@ def local_phase(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: Floa
     if volume.phase is None:
         return None
     phase = volume.phase
-    box, factors, affine = _about_the_brain(phase.voxels.shape, phase.affine_ras, brain, brain_affine_ras)
+    box, factors, affine = about_the_brain(phase.voxels.shape, phase.affine_ras, brain, brain_affine_ras)
     turning = geometry.block_means(np.exp(1j * phase.voxels[box]).astype(np.complex64), factors)
     inside = looked_up(brain, np.linalg.inv(brain_affine_ras) @ affine, turning.shape, 0) > 0.5
     image = looked_up(volume.voxels, np.linalg.inv(volume.affine_ras) @ affine, turning.shape, 1)
@@ -155,7 +155,7 @@ def iron_positive(chi: LocalSusceptibility, sign: int) -> LocalSusceptibility | 
     return LocalSusceptibility(chi.voxels * np.float32(sign), chi.affine_ras) if sign else None
 
 
-def _about_the_brain(
+def about_the_brain(
     shape: tuple[int, ...], affine_ras: FloatArray, brain: NDArray[np.bool_], brain_affine_ras: FloatArray
 ) -> tuple[tuple[slice, ...], tuple[int, ...], FloatArray]:
     """The brain's box in an image, how many voxels make one of up to COARSE_MM, and the affine of those."""

@@ -21,6 +21,7 @@ from petechia.geometry import apply_affine
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
 from petechia.prepared.patches import PATCH_VOXELS, SUSCEPTIBILITY_UNIT, cubes
+from petechia.prepared.spots import bright_spots
 from petechia.prepared.susceptibility import (
     LEAST_VEIN_VOXELS,
     LocalSusceptibility,
@@ -44,7 +45,7 @@ TIMES = 2  # a head costs 14 CPU-s, an acquisition of it 5 to 15
 NEXT_NOISE = 10**9  # between the seeds of a head's acquisitions: no head's own seed is as large
 NO_PHASE = 0.35  # of the candidates are learned without phase, so that none is needed
 JITTER_VOXELS = 2  # by which a candidate is off its centre in training
-_ARRAYS = ("image", "labels", "chi")  # of an example, as stored
+_ARRAYS = ("image", "labels", "chi", "spots")  # of an example, as stored
 BEND = (0.08, (0.8, 1.25), 0.04)  # of patches and cubes, see `bend`
 TYPICAL_VOXELS = 100  # of a bleed on the detector's grid
 SIZE_WEIGHT = (0.5, 6.0)  # of a voxel in a large bleed, in a small one
@@ -59,6 +60,7 @@ class Example:
     image: NDArray[np.float16]  # (i, j, k) detector grid
     labels: NDArray[np.uint8]  # (i, j, k) LABELS, OUTSIDE, IGNORE
     chi: NDArray[np.int8] | None = None  # (i, j, k) local susceptibility by CHI_STEP, detector grid
+    spots: NDArray[np.intp] | None = None  # (n, 3) voxels of it where a map is brightest
 
 
 def make_examples(
@@ -103,7 +105,19 @@ def to_example(scan: SimulatedScan, name: str) -> Example:
         image=detector.image[0].astype(np.float16),
         labels=fine_labels,
         chi=_stored(chi, fine),
+        spots=spots_on(volume, regions > 0, canonical_affine, fine),
     )
+
+
+def spots_on(
+    volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: FloatArray, grid: grids.Grid
+) -> NDArray[np.intp] | None:
+    """The voxels (n, 3) of a grid on which the bright spots of a map lie; None where the scan is no map."""
+    if volume.chi_ppm is None:
+        return None
+    found = bright_spots(volume, brain, brain_affine_ras).centres_ras_mm
+    places = np.rint(apply_affine(np.linalg.inv(grid.affine_ras), found)).astype(np.intp)
+    return places[((places >= 0) & (places < grid.shape)).all(1)]
 
 
 def _with_susceptibility(

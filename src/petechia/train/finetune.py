@@ -15,7 +15,7 @@ from petechia.errors import UsageError
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
 from petechia.simulate.scan import CMB
-from petechia.train.data import OUTSIDE, Example, beyond, stored_chi
+from petechia.train.data import OUTSIDE, Example, beyond, spots_on, stored_chi
 from petechia.train.finish import Choosing, Trained, export_default, tuned
 from petechia.train.labelled import labelled_scans
 from petechia.train.losses import bleed_or_not
@@ -78,7 +78,7 @@ def plain_example(seen: Labelled) -> Example:
     image = prepare.for_detector_in(volume, brain, affine).image[0].astype(np.float16)
     on_grid = beyond(grids.sample_nearest(labels, fine), fine, labels.shape, OUTSIDE)
     chi = stored_chi(volume, brain, affine, fine, on_grid == CMB, LEAST_BLEED_VOXELS)
-    return Example(volume.name, image, on_grid, chi)
+    return Example(volume.name, image, on_grid, chi, spots_on(volume, brain, affine, fine))
 
 
 def _bleeds(example: Example) -> int:

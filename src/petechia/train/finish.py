@@ -147,8 +147,7 @@ def export_default(trained: Trained, folder: Path) -> dict[str, object]:
     if trained.second_look:
         second = from_safetensors(build_second_look(), trained.second_look.read_bytes())
         onnx = classifier_to_onnx(second, PATCH_VOXELS)
-        made = write_network(second, onnx, "second_look", folder)
-        networks["second_look"] = made | fine | cube | {"reads_own_map": True}
+        networks["second_look"] = write_network(second, onnx, "second_look", folder) | fine | cube
     return {
         "card_version": CARD_VERSION,
         "name": "default",
@@ -158,6 +157,7 @@ def export_default(trained: Trained, folder: Path) -> dict[str, object]:
         "inputs": "one SWI or T2*-GRE magnitude volume, iron dark, with its phase (or else a QSM) where"
         " there is one; or a QSM alone, turned so that iron is dark",
         "networks": networks,
+        "reads_own_map": trained.second_look is not None,
     }
 
 

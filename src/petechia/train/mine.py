@@ -50,12 +50,15 @@ def _by_torch(network: UNet, example: Example, device: torch.device) -> FloatArr
 
 
 def proposals(score: FloatArray, example: Example) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Peaks (n, 3) of the score, and what each is (n,), by the labels within NEAR_VOXELS.
+    """Peaks (n, 3) of the score and spots of a map, and what each is (n,), by the labels within NEAR_VOXELS.
 
-    Peaks at a lesion too faint for any reader are left out.
+    Those at a lesion too faint for any reader are left out, and spots that are peaks as well.
     Planted microbleeds that the detector missed are added: the second look must know them as well.
     """
     peaks = _peaks(score, score >= PROPOSE_FROM)
+    if example.spots is not None:
+        apart = [np.abs(peaks - spot).max(1).min(initial=99) > NEAR_VOXELS for spot in example.spots]
+        peaks = np.concatenate([peaks, example.spots[np.array(apart, bool)]])
     islands, count = ndimage.label(example.labels == CMB)
     planted = np.rint(ndimage.center_of_mass(islands > 0, islands, range(1, count + 1))).astype(np.intp)
     places = np.concatenate([peaks, planted.reshape(-1, 3)])

@@ -48,9 +48,12 @@ def check_brain(volume: Volume, anatomy: ScoreMap) -> tuple[Finding, ...]:
     """Findings on the brain in the image, in the table's order; the last one may be a REFUSE.
 
     anatomy: classes "outside", "lobar", "deep", "infratentorial", "csf", on any grid.
+    A QSM is never refused as inverted: whoever gave it as one said what is bright in it.
     """
     brain = locate(volume, anatomy)
-    return _run(check(brain) for check in BRAIN_CHECKS)
+    findings = _run(check(brain) for check in (BRAIN_CHECKS if volume.chi_ppm is None else MAP_CHECKS))
+    known = {finding.code for finding in volume.findings}
+    return tuple(each for each in findings if each.code != "polarity-doubt" or each.code not in known)
 
 
 def require(findings: Iterable[Finding], path: Path) -> None:
@@ -322,6 +325,16 @@ def _bright_veins(brain: Brain) -> Finding | None:
     return None
 
 
+def _calcium_outweighs(brain: Brain) -> Finding | None:
+    """In a QSM as in an image: but calcifications may well outweigh the veins of a noisy map."""
+    doubt = _bright_veins(brain)
+    if doubt is None:
+        return None
+    found = f"details below zero deep in the brain that outweigh those above {brain.tail:.2f} times"
+    need = "veins and iron above zero"
+    return _warn("polarity-doubt", found, need, "If iron is negative in it, give --invert.")
+
+
 BRAIN_CHECKS: tuple[Callable[[Brain], Finding | None], ...] = (
     _brain_size,
     _bright_veins,
@@ -329,3 +342,4 @@ BRAIN_CHECKS: tuple[Callable[[Brain], Finding | None], ...] = (
     _quantised,
     _skull_stripped,
 )
+MAP_CHECKS = tuple(_calcium_outweighs if check is _bright_veins else check for check in BRAIN_CHECKS)

@@ -11,7 +11,7 @@ from scipy import stats
 
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.count import CountModel, count_distribution, count_interval_90
-from petechia.lesions.find import OperatingPoint, find_candidates
+from petechia.lesions.find import OperatingPoint, find_candidates, on_map, with_spots
 from petechia.lesions.measure import measure_all
 from petechia.lesions.place import is_possible, learn_places
 from petechia.lesions.probability import BurdenLaw, Calibration, calibrate, logit, weigh
@@ -316,3 +316,18 @@ def test_the_second_look_can_turn_the_order_of_candidates() -> None:
     weighed = weigh(found, np.array([0.05, 0.95]), Calibration(0.5, 1.0, 0.0))
     assert [candidate.at[0] for candidate in weighed] == [30, 8]
     assert weighed[0].second == pytest.approx(0.95)
+
+
+def test_a_spot_is_a_candidate_of_its_own_unless_the_place_is_known() -> None:
+    scores = _scores(("cmb", (10, 10, 10), 0.9, 1.0), ("vessel", (30, 30, 30), 0.9, 2.0))
+    spots = np.array([[10, 11, 12], [30, 30, 30], [20, 12, 8], [21, 12, 8], [0, 20, 20], [50, 20, 20]])
+    found = with_spots(find_candidates(scores), spots, scores)
+    assert [candidate.at.tolist() for candidate in found] == [[10, 10, 10], [20, 12, 8], [30, 30, 30]]
+    assert [round(candidate.peak, 2) for candidate in found] == [0.9, 0.0, 0.0]
+    assert all(candidate.rival is None for candidate in found[1:])  # a microbleed or nothing
+    assert found[2].voxels.mean(0).tolist() == [30, 30, 30]
+
+
+def test_positions_become_the_nearest_voxels_of_the_map() -> None:
+    places = on_map(np.array([[8.3, 16.0, 0.0], [-4.0, 0.0, 100.0]]), _scores())
+    assert places.tolist() == [[10, 20, 0], [-5, 0, 125]]

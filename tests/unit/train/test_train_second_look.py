@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -37,6 +39,18 @@ def test_proposals_are_peaks_by_what_lies_there_and_every_planted_bleed() -> Non
         (11, 11, 12): "cmb", (20, 21, 20): "vessel", (5, 40, 40): "background",
         (11, 11, 11): "cmb", (31, 31, 31): "cmb",
     }  # fmt: skip
+
+
+def test_spots_of_a_map_are_proposed_beside_the_peaks_and_not_twice() -> None:
+    score = np.zeros((48, 48, 48), np.float32)
+    score[5, 40, 40] = 0.6
+    spots = np.array([[6, 41, 39], [20, 20, 30], [8, 8, 30], [41, 11, 11], [31, 30, 31]])
+    places, kinds = proposals(score, replace(_example(), spots=spots))
+    found = [(tuple(place), LABELS[kind]) for place, kind in zip(places.tolist(), kinds, strict=True)]
+    assert found == [
+        ((5, 40, 40), "background"), ((20, 20, 30), "vessel"), ((8, 8, 30), "background"),
+        ((31, 30, 31), "cmb"), ((11, 11, 11), "cmb"), ((31, 31, 31), "cmb"),
+    ]  # fmt: skip
 
 
 def test_a_plateau_of_equal_scores_is_one_place() -> None:
