@@ -65,12 +65,17 @@ def _hard(scan: Scan) -> dict[str, bool]:
     }
 
 
-STRATA: tuple[tuple[str, Callable[[Scan], bool]], ...] = (
+KINDS: tuple[tuple[str, Callable[[Scan], bool]], ...] = (
     ("thin SWI, 3 T and 7 T", lambda s: s.contrast == "swi" and s.slice_mm <= 2.0 and s.field_t >= 3),
     ("thin SWI, 1.5 T", lambda s: s.contrast == "swi" and s.slice_mm <= 2.0 and s.field_t < 3),
     ("SWI, slices over 2 mm", lambda s: s.contrast == "swi" and s.slice_mm > 2.0),
     ("T2*-GRE, slices 3-6 mm", lambda s: s.contrast == "gre" and s.slice_mm >= 3.0),
     ("QSM", lambda s: s.contrast == "qsm"),
+)
+STRATA: tuple[tuple[str, Callable[[Scan], bool]], ...] = (
+    *KINDS,
+    *((f"  {name}, no hard page", lambda s, kind=kind: kind(s) and not any(_hard(s).values()))
+      for name, kind in KINDS),
     ("no microbleed, all kinds", lambda s: s.row.lesions == 0 and s.row.invisible == 0),
     *((name, lambda s, name=name: _hard(s)[name]) for name in (
         "siderosis", "cavernoma", "motion", "bad skull-strip", "minimum projection",
@@ -138,11 +143,11 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     given = parser.parse_args()
     scans, evaluation, probability, hit = load(given.readings, given.data)
-    print(f"{'stratum':26} {'scans':>5} {'lesions':>7}  {'sensitivity':18}  false positives per scan")
+    print(f"{'stratum':38} {'scans':>5} {'lesions':>7}  {'sensitivity':18}  false positives per scan")
     for name, belongs in STRATA:
         rows = [scan.row for scan in scans if belongs(scan)]
         lesions, sensitivity, false_positives = told(rows)
-        print(f"{name:26} {len(rows):5} {lesions:7}  {sensitivity:18}  {false_positives}")
+        print(f"{name:38} {len(rows):5} {lesions:7}  {sensitivity:18}  {false_positives}")
     for row in evaluation.mimics:
         print(f"{row.kind} called microbleed: {row.called} of {row.planted}")
     for origin in evaluation.origins:
