@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from petechia import __version__, geometry, limits, regions
 from petechia.errors import PetechiaError, Refusal
 from petechia.lesions.count import CountModel, count_interval_90
-from petechia.lesions.find import Candidate, OperatingPoint, find_candidates, on_map, with_spots
+from petechia.lesions.find import (
+    Candidate,
+    OperatingPoint,
+    find_candidates,
+    kind_of_image,
+    on_map,
+    with_spots,
+)
 from petechia.lesions.measure import measure_all
 from petechia.lesions.mirrors import over_mirrors
 from petechia.lesions.place import learn_places, where_possible
@@ -139,17 +146,17 @@ def read_scan(
         if models.card.localised:
             is_map = volume.protocol.contrast == "qsm"
             candidates = where_possible(candidates, scores, anatomy, is_map)
-        candidates, told = _weighed(candidates, prepared, (volume, brain, anatomy, scores), models)
+        candidates, told, image = _weighed(candidates, prepared, (volume, brain, anatomy, scores), models)
         findings += told
     with clock.stage("measure"):
         places = learn_places(anatomy, brain, volume.sides_known)
-        point = _point(models.card, settings.operating_point)
+        point = OperatingPoint(*models.card.point(settings.operating_point, image))
         burden = BurdenLaw(*models.card.burden)
         lesions = measure_all(candidates, point, burden, scores, volume, places)
     provenance = _provenance(clock, settings, models.card, volume)
     reading = _reading(volume, lesions, findings, provenance, settings, CountModel(*models.card.count))
     with clock.stage("report"):
-        reading = replace(reading, series=_choices(scan))
+        reading = replace(reading, series=_choices(scan), thresholds=models.card.thresholds(image))
         on_volume = nearest_on_volume(brain, anatomy.affine_ras, volume)
         made = _dicom_files(scan, reading, volume, on_volume)
         reading = replace(reading, findings=reading.findings + _exported(scan, made, settings, on_volume))
@@ -252,8 +259,11 @@ def _weighed(
     prepared: Prepared,
     seen: tuple[Volume, NDArray[np.bool_], ScoreMap, ScoreMap],
     models: Models,
-) -> tuple[list[Candidate], tuple[Finding, ...]]:
-    """Candidates with their probabilities, and what is noted. seen: volume, brain, anatomy, scores."""
+) -> tuple[list[Candidate], tuple[Finding, ...], str]:
+    """Candidates with their probabilities, what is noted, and the kind of image for operating points.
+
+    seen: volume, brain, anatomy, scores.
+    """
     chi: LocalSusceptibility | None = None
     told: tuple[Finding, ...] = ()
     if models.card.system == DEFAULT and models.second_look is not None:
@@ -264,7 +274,8 @@ def _weighed(
     contrast = seen[0].protocol.contrast
     alone = chi is None and contrast != "qsm"  # a QSM tells iron from calcium by itself
     second = _second_look(candidates, prepared, chi, models)
-    return weigh(candidates, second, _calibration(models.card, contrast, alone)), told
+    weighed = weigh(candidates, second, _calibration(models.card, contrast, alone))
+    return weighed, told, kind_of_image(contrast, alone)
 
 
 def _told_of_channels(volume: Volume, card: Card) -> tuple[Finding, ...]:
@@ -387,10 +398,3 @@ def _calibration(card: Card, contrast: str | None, alone: bool) -> Calibration:
     """
     change = card.alone if alone else (0.0, 0.0)
     return calibration_on(Calibration(*card.calibration), card.shifts, contrast, change)
-
-
-def _point(card: Card, name: str) -> OperatingPoint:
-    for known, definite, possible in card.points:
-        if known == name:
-            return OperatingPoint(definite, possible)
-    raise ValueError(f"{card.name} has no operating point {name!r}")

@@ -354,4 +354,5 @@ class Reading:
     count_interval_90: tuple[int, int] | None = None
     geometry: Geometry | None = None
     operating_point: str = "balanced"
+    thresholds: tuple[tuple[str, float], ...] = ()  # by operating point: from which probability on this image
     series: tuple[SeriesChoice, ...] = ()  # of a DICOM study: what was there, what was read, and why

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from petechia.benchmark.values import Domain
 from petechia.evaluate.candidates import candidate_figures
 from petechia.evaluate.tally import candidates
@@ -17,12 +19,15 @@ ALL = "all"
 
 
 def domains(
-    pairs: Sequence[ScanPair], strata: Sequence[Stratum], definite: float, options: EvaluateOptions
+    pairs: Sequence[ScanPair],
+    strata: Sequence[Stratum],
+    definite_in: dict[str, float],
+    options: EvaluateOptions,
 ) -> tuple[Domain, ...]:
     """One row a contrast that has scans, and one for all of them.
 
     Candidates: what the reading listed as microbleed or possible, but for those near an invisible lesion.
-    definite: the probability from which one is called a microbleed.
+    definite_in: by scan, the probability from which one is called a microbleed.
     """
     by_contrast = {each.label: each for each in strata if each.group == "contrast" and each.scans}
     rows = [(label, [pair for pair in pairs if pair.contrast == label]) for label in by_contrast]
@@ -32,6 +37,7 @@ def domains(
     for label, chosen in rows:
         found = candidates(chosen, options)
         known = found.hit | found.false
+        definite = np.array([definite_in[pair.name] for pair in chosen])[found.scan[known]]
         figures = candidate_figures(found.probability[known], found.hit[known], definite)
         of = [each for name, each in by_contrast.items() if label in (name, ALL)]
         lesions, hits = sum(each.lesions for each in of), sum(each.found for each in of)

@@ -136,13 +136,14 @@ def _one(
     if failed:
         return _Scored(ModelResult(sheet, None, None, Figure(None), Figure(None), "", (), failed), (), None)
     evaluate = options.evaluate
-    points = {name: value for name, value, _ in load_card(model).points}
+    points = {name: value for name, image, value, _ in load_card(model).points if not image}
     found = collect(folder, data, evaluate)
     found = replace(found, pairs=tuple(pair for pair in found.pairs if pair.name in asked.truths))
     collected, point = at_point(found, points.get(COUNT_AT))
     rows, left_free = _resampled(collected.pairs, evaluate)
     evaluation = score(collected, folder, data, evaluate)
     definite = points.get(COUNT_AT, points.get(READ_AT, 0.0))
+    definite_in = {pair.name: pair.definite_from(COUNT_AT, definite) for pair in collected.pairs}
     return _Scored(
         ModelResult(
             sheet=read_sheet(model),
@@ -151,7 +152,7 @@ def _one(
             gain=Figure(None),
             left_free=left_free,
             point=point,
-            domains=domains(collected.pairs, evaluation.strata, definite, evaluate),
+            domains=domains(collected.pairs, evaluation.strata, definite_in, evaluate),
             failed="",
         ),
         tuple(pair.name for pair in collected.pairs),
@@ -197,15 +198,19 @@ def _root_files() -> tuple[OutputFile, ...]:
 def at_point(collected: Collected, definite: float | None) -> tuple[Collected, str]:
     """The readings with their classes at COUNT_AT, and what to call that point.
 
-    definite: that point's threshold; None where the card has no such point.
+    definite: that point's threshold where a reading does not tell its own; None where the card has no such
+    point.
 
     They were made at READ_AT, so that the curve reaches further; `cmb` and `possible` differ from point to
     point by a threshold on the probability alone. The count's interval speaks of READ_AT, so it is left out.
     """
     if definite is None:
         return collected, READ_AT
-    pairs = tuple(_relabelled(pair, definite) for pair in collected.pairs)
-    return replace(collected, pairs=pairs), f"{COUNT_AT}: probability from {definite:g}"
+    from_each = {pair.name: pair.definite_from(COUNT_AT, definite) for pair in collected.pairs}
+    pairs = tuple(_relabelled(pair, from_each[pair.name]) for pair in collected.pairs)
+    low, high = min(from_each.values(), default=definite), max(from_each.values(), default=definite)
+    told = f"{low:g}" if low == high else f"{low:g} to {high:g}, by the kind of image"
+    return replace(collected, pairs=pairs), f"{COUNT_AT}: probability from {told}"
 
 
 def _relabelled(pair: ScanPair, definite: float) -> ScanPair:

@@ -29,8 +29,10 @@ class CandidateFigures:
     f1: float | None
 
 
-def candidate_figures(probability: FloatArray, bleed: BoolArray, definite: float) -> CandidateFigures:
-    """probability (n,) and truth (n,) of candidates; called a bleed from `definite` on."""
+def candidate_figures(
+    probability: FloatArray, bleed: BoolArray, definite: float | FloatArray
+) -> CandidateFigures:
+    """probability (n,) and truth (n,) of candidates; called a bleed from `definite` on, one or (n,)."""
     called = probability >= definite
     hits, bleeds, others = int((called & bleed).sum()), int(bleed.sum()), int((~bleed).sum())
     sensitivity = hits / bleeds if bleeds else None

@@ -52,7 +52,10 @@ def read_pair(name: str, prediction: Predicted, truth: Path, root: Path, touch: 
         return replace(pair, state=State.NOT_ANALYSED, reason=reason)
     detections = read_detections(prediction.table)
     _refuse_other_count(prediction.table, reading, detections)
-    pair = replace(pair, state=State.ANALYSED, detections=detections, interval=_interval(reading))
+    pair = replace(
+        pair, state=State.ANALYSED, detections=detections, interval=_interval(reading),
+        thresholds=_thresholds(reading),
+    )  # fmt: skip
     if not touch or labels is None or prediction.mask is None:
         return pair
     ours = read_labels(prediction.mask)
@@ -137,6 +140,11 @@ def _interval(reading: Json) -> tuple[float, float] | None:
         return None
     low, high = _number(bounds[0]), _number(bounds[1])
     return None if low is None or high is None else (low, high)
+
+
+def _thresholds(reading: Json) -> tuple[tuple[str, float], ...]:
+    told = {name: _number(value) for name, value in _part(reading, "thresholds").items()}
+    return tuple((name, value) for name, value in told.items() if value is not None)
 
 
 def _part(document: Json, key: str) -> Json:

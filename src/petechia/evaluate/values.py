@@ -91,6 +91,11 @@ class ScanPair:
     slice_mm: float | None = None
     field_t: float | None = None
     overlap: FloatArray | None = None  # (n, m) shared voxels, for the touch rule
+    thresholds: tuple[tuple[str, float], ...] = ()  # by operating point, as the reading tells them
+
+    def definite_from(self, point: str, otherwise: float) -> float:
+        """The probability from which a finding counts at an operating point, where the reading tells it."""
+        return dict(self.thresholds).get(point, otherwise)
 
     @property
     def subject(self) -> str:

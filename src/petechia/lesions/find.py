@@ -28,6 +28,11 @@ class OperatingPoint:
     possible: float
 
 
+def kind_of_image(contrast: str | None, alone: bool) -> str:
+    """What operating points are chosen for: a contrast (unknown: SWI), with or without a phase."""
+    return f"{contrast or 'swi'}{' alone' if alone else ''}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """One place on the detector's grid."""

@@ -42,13 +42,25 @@ class Card:
     shifts: tuple[tuple[str, float], ...]  # contrast, and what the intercept changes by on it
     alone: tuple[float, float]  # second slope, intercept: their change where no phase tells iron from calcium
     burden: tuple[float, float, float]  # of lesions.probability.BurdenLaw; 1, 0, 0 changes nothing
-    points: tuple[tuple[str, float, float], ...]  # name, definite from, possible from
+    points: tuple[tuple[str, str, float, float], ...]  # name, kind of image or "", definite, possible from
     count: tuple[float, float]  # spread of the logits within one scan, share of microbleeds missed
     system: str = DEFAULT  # of SYSTEMS: whose way from the scan to the scores
     inputs: tuple[str, ...] = ()  # what it reads beside the scan: phase, qsm, t2w
     localised: bool = True  # findings in places where no microbleed can be are taken out
     reads_own_map: bool = False  # of a QSM: its spots, and what lies beyond the greys that it is turned to
     anatomy_folder: Path | None = None  # of the anatomy network where it is another model's; None: its own
+
+    def point(self, name: str, image: str) -> tuple[float, float]:
+        """From which probability a finding is definite and possible, on a kind of image if it has a point."""
+        points = {known[:2]: known[2:] for known in self.points}
+        if (name, "") not in points:
+            raise ValueError(f"{self.name} has no operating point {name!r}")
+        return points.get((name, image), points[name, ""])
+
+    def thresholds(self, image: str) -> tuple[tuple[str, float], ...]:
+        """By operating point, from which probability a finding counts on a kind of image."""
+        names = dict.fromkeys(each[0] for each in self.points)
+        return tuple((name, self.point(name, image)[0]) for name in names)
 
     @property
     def weights_sha256(self) -> str:
@@ -108,10 +120,7 @@ def load_card(name: str) -> Card:
             ),
             alone=_alone(content["calibration"]),
             burden=_burden(content["calibration"]),
-            points=tuple(
-                (key, float(value["definite"]), float(value["possible"]))
-                for key, value in content["operating_points"].items()
-            ),
+            points=_points(content["operating_points"]),
             count=(float(content["count"]["logit_spread"]), float(content["count"]["missed_share"])),
             system=system,
             inputs=tuple(content.get("channels", ())),
@@ -154,6 +163,14 @@ def _alone(calibration: dict[str, Any]) -> tuple[float, float]:
 def _burden(calibration: dict[str, Any]) -> tuple[float, float, float]:
     law = calibration.get("burden", {"own": 1.0, "others": 0.0, "intercept": 0.0})
     return float(law["own"]), float(law["others"]), float(law["intercept"])
+
+
+def _points(named: dict[str, Any]) -> tuple[tuple[str, str, float, float], ...]:
+    points = []
+    for name, point in named.items():
+        for image, value in {"": point, **point.get("by_image", {})}.items():
+            points.append((name, image, float(value["definite"]), float(value["possible"])))
+    return tuple(points)
 
 
 def _facts(entry: dict[str, Any]) -> NetworkFacts:

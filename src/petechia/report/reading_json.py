@@ -28,6 +28,7 @@ def reading_bytes(reading: Reading, names: Names) -> bytes:
         "counts_by_bombs": counts_by_bombs(reading),
         "counts_by_class": counts_by_class(reading),
         "operating_point": reading.operating_point,
+        "thresholds": dict(reading.thresholds),
         "findings": [
             {"code": each.code, "outcome": each.outcome.value, "text": each.text} for each in reading.findings
         ],

@@ -15,7 +15,7 @@ from petechia.evaluate.match import cost_by_distance, match
 from petechia.evaluate.tsv import read_planted
 from petechia.evaluate.values import MATCH_DISTANCE_MM, VISIBLE_CNR
 from petechia.lesions.count import CountModel, count_interval_90
-from petechia.lesions.find import OperatingPoint
+from petechia.lesions.find import OperatingPoint, kind_of_image
 from petechia.lesions.probability import (
     BurdenLaw,
     Calibration,
@@ -31,6 +31,10 @@ from petechia.types import DetectSettings, FloatArray, Lesion, ScanFile
 # bleed: there one of them makes a patient of a healthy person.
 BALANCED_FP = 0.5
 SCREENING_FP = 4.0  # that a first look may cost
+# The same by contrast, on all choosing scans of it: what docs/accuracy.md wants to be kept to.
+FP_ON = {"swi": 0.5, "gre": 1.0, "qsm": 0.7}
+LEAST_DEFINITE = 0.05  # where less would still be within FP_ON: a count must not fill with what is no bleed
+LEAST_SCANS = 20  # of a kind of image, from which it has a balanced point of its own
 POSSIBLE = 0.1  # listed from here on, below the definite threshold
 COVERAGE = 0.9  # of the count's interval
 SHIFTED = ("gre", "qsm")  # contrasts with an intercept of their own
@@ -49,6 +53,11 @@ class ScoredScan:
     hit: FloatArray  # (n,) 1 found a visible lesion, 0 false, NaN near an invisible one
     lesions: int  # visible ones
     alone: bool = False  # an image whose phase did not tell iron from calcium, nor a QSM beside it
+
+    @property
+    def image(self) -> str:
+        """Its kind, for operating points."""
+        return kind_of_image(self.contrast, self.alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +209,26 @@ def choose_points(scored: list[ScoredScan], fitted: Fitted) -> dict[str, Operati
     }
 
 
+def balanced_by_image(scored: list[ScoredScan], fitted: Fitted) -> dict[str, OperatingPoint]:
+    """The balanced point of each kind of image with LEAST_SCANS: within FP_ON, bare scans as for all.
+
+    A thick gradient echo shows few bleeds and few look-alikes, a map many of both: one threshold for all
+    spends on one what another would make more of.
+    """
+    points = {}
+    for image in sorted({scan.image for scan in scored}):
+        mine = [scan for scan in scored if scan.image == image]
+        if len(mine) < LEAST_SCANS or not len(_pooled(mine)[1]):
+            continue
+        lowest = _threshold(mine, fitted, FP_ON[mine[0].contrast])
+        bare = [scan for scan in mine if scan.lesions == 0]
+        if len(bare) * BALANCED_FP >= 1 and len(_pooled(bare)[1]):
+            lowest = max(lowest, _threshold(bare, fitted, BALANCED_FP))
+        lowest = max(lowest, LEAST_DEFINITE)
+        points[image] = OperatingPoint(lowest, round(min(POSSIBLE, lowest / 2), 4))
+    return points
+
+
 def _threshold(scored: list[ScoredScan], fitted: Fitted, allowed: float) -> float:
     """The lowest probability with at most `allowed` false positives a scan."""
     _, hit = _pooled(scored)
@@ -207,28 +236,37 @@ def _threshold(scored: list[ScoredScan], fitted: Fitted, allowed: float) -> floa
     return round(lowest_within(allowed * len(scored), calibrated, hit), 4)
 
 
-def choose_count(scored: list[ScoredScan], fitted: Fitted, point: OperatingPoint) -> CountModel:
-    """The narrowest spread whose interval holds the number of visible lesions in COVERAGE of the scans."""
-    listed = []
-    for scan in scored:
+def choose_count(
+    scored: list[ScoredScan],
+    fitted: Fitted,
+    point: OperatingPoint,
+    by_image: dict[str, OperatingPoint] | None = None,
+) -> CountModel:
+    """The narrowest spread whose interval holds the number of visible lesions in COVERAGE of the scans.
+
+    by_image: points of kinds of image that have one of their own.
+    """
+    points = [(by_image or {}).get(scan.image, point) for scan in scored]
+    listed, found = [], 0
+    for scan, own in zip(scored, points, strict=True):
         calibrated = _calibrated(scan, fitted)
-        listed.append(calibrated[calibrated >= point.possible])
+        listed.append(calibrated[calibrated >= own.possible])
+        found += int(np.nansum(scan.hit[calibrated >= own.possible]))
     expected = sum(float(each.sum()) for each in listed)
-    found = sum(int(np.nansum(scan.hit[_calibrated(scan, fitted) >= point.possible])) for scan in scored)
     missed = (sum(scan.lesions for scan in scored) - found) / max(expected, 1.0)
     for spread in SPREADS:
         model = CountModel(round(float(spread), 2), round(max(missed, 0.0), 3))
-        if coverage(scored, listed, point, model) >= COVERAGE:
+        if coverage(scored, listed, points, model) >= COVERAGE:
             break
     return model
 
 
 def coverage(
-    scored: list[ScoredScan], listed: list[FloatArray], point: OperatingPoint, model: CountModel
+    scored: list[ScoredScan], listed: list[FloatArray], points: list[OperatingPoint], model: CountModel
 ) -> float:
-    """Share of scans whose interval holds their visible lesions. listed: probabilities per scan."""
+    """Share of scans whose interval holds their visible lesions. listed, points: probabilities, per scan."""
     inside = 0
-    for scan, probability in zip(scored, listed, strict=True):
+    for scan, probability, point in zip(scored, listed, points, strict=True):
         low, high = count_interval_90(probability, int((probability >= point.definite).sum()), model)
         inside += low <= scan.lesions <= high
     return inside / len(scored)

@@ -16,6 +16,7 @@ from torch import nn
 
 from petechia import __version__
 from petechia.lesions.count import CountModel
+from petechia.lesions.find import OperatingPoint
 from petechia.lesions.probability import Calibration
 from petechia.network.card import CARD_VERSION
 from petechia.prepared import prepare
@@ -25,7 +26,14 @@ from petechia.simulate.dataset import DatasetOptions, write_dataset
 from petechia.simulate.scan import LABELS
 from petechia.simulate.world import CONTRASTS, World
 from petechia.store.files import write_file
-from petechia.train.choose import ALONE, choose_count, choose_points, fit_calibration, score_dataset
+from petechia.train.choose import (
+    ALONE,
+    balanced_by_image,
+    choose_count,
+    choose_points,
+    fit_calibration,
+    score_dataset,
+)
 from petechia.train.export import classifier_to_onnx, from_safetensors, to_onnx, to_safetensors
 from petechia.train.model import build_anatomy, build_detector, build_second_look, knows_parcels
 from petechia.types import DISCLAIMER
@@ -83,7 +91,8 @@ def calibrated(
     scored = score_dataset(dataset, folder)
     fitted = fit_calibration(scored)
     points = choose_points(scored, fitted)
-    count = choose_count(scored, fitted, points["balanced"])
+    by_image = balanced_by_image(scored, fitted)
+    count = choose_count(scored, fitted, points["balanced"], by_image)
     card |= {
         "contrasts": list(choosing.contrasts),
         "calibration": asdict(fitted.swi)
@@ -92,7 +101,7 @@ def calibrated(
             "alone": dict(zip(ALONE, fitted.alone, strict=True)),
             "burden": asdict(fitted.burden),
         },
-        "operating_points": {name: asdict(point) for name, point in points.items()},
+        "operating_points": with_images({name: asdict(point) for name, point in points.items()}, by_image),
         "count": asdict(count),
         "chosen_on": {
             "scans": len(scored), "visible_lesions": sum(scan.lesions for scan in scored),
@@ -169,6 +178,15 @@ def write_network(network: nn.Module, onnx: bytes, name: str, folder: Path) -> d
         "file": f"{name}.onnx",
         "sha256": hashlib.sha256(onnx).hexdigest(),
         "parameters": sum(p.numel() for p in network.parameters()),
+    }
+
+
+def with_images(
+    points: dict[str, dict[str, object]], by_image: dict[str, OperatingPoint]
+) -> dict[str, dict[str, object]]:
+    """A card's operating points, the balanced one with those of kinds of image."""
+    return points | {
+        "balanced": points["balanced"] | {"by_image": {image: asdict(p) for image, p in by_image.items()}}
     }
 
 

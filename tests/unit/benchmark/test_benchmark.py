@@ -16,14 +16,14 @@ import pytest
 from standin_models import standin, write_data, write_model
 
 from petechia.benchmark.pages import render
-from petechia.benchmark.run import run_benchmark
+from petechia.benchmark.run import at_point, run_benchmark
 from petechia.benchmark.sheets import all_sheets, ordered, read_sheet
 from petechia.benchmark.tables import MODEL_COLUMNS, console, headline
 from petechia.benchmark.values import Benchmark, BenchmarkOptions
 from petechia.cli.main import main
 from petechia.errors import EnvironmentFailure, UsageError
 from petechia.evaluate.froc import Candidates, sensitivity_at
-from petechia.evaluate.values import EvaluateOptions
+from petechia.evaluate.values import Collected, Detections, EvaluateOptions, Planted, ScanPair, State
 from petechia.network.card import WEIGHTS, model_names
 from petechia.types import DISCLAIMER
 
@@ -371,3 +371,15 @@ def test_the_command_writes_the_page_and_says_what_failed(
     assert main([*words, str(tmp_path / "nowhere")]) == 3
     assert "nowhere WAS NOT SCORED" in capsys.readouterr().out
     assert main(["benchmark", "--data", str(data), "-o", str(data / "out")]) == 4
+
+
+def test_each_scan_is_counted_from_the_probability_that_its_reading_tells() -> None:
+    """One reading tells 0.1 for its kind of image, the other nothing: the card's 0.5 holds for it."""
+    one, none = np.ones(1), np.zeros(0)
+    rows = Detections(np.zeros((1, 3)), np.array([0.3]), ("possible",), ("lobar",), one, one.astype(np.int64))
+    planted = Planted(np.zeros((0, 3)), (), (), none, none, none.astype(np.int64))
+    told = ScanPair("a", State.ANALYSED, planted, rows, thresholds=(("balanced", 0.1),))
+    silent = ScanPair("b", State.ANALYSED, planted, rows)
+    collected, name = at_point(Collected((told, silent), (), simulated=True, notes=()), 0.5)
+    assert [pair.detections.kind for pair in collected.pairs] == [("cmb",), ("possible",)]
+    assert name == "balanced: probability from 0.1 to 0.5, by the kind of image"

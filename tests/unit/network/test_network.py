@@ -45,7 +45,25 @@ def test_the_shipped_model_passes_its_own_check() -> None:
     assert "default" in cards.model_names()
     for facts in (card.anatomy, card.detector):
         assert len(cards.read_weights(card, facts)) > 100_000
-    assert {name for name, _, _ in card.points} == {"balanced", "screening"}
+    assert {name for name, *_ in card.points} == {"balanced", "screening"}
+
+
+def test_a_point_of_a_kind_of_image_goes_before_the_one_for_any(model: Path) -> None:
+    content = json.loads((model / "card.json").read_text())
+    content["operating_points"] = {
+        "balanced": {
+            "definite": 0.4, "possible": 0.1,
+            "by_image": {"gre alone": {"definite": 0.2, "possible": 0.05}},
+        },
+        "screening": {"definite": 0.02, "possible": 0.01},
+    }  # fmt: skip
+    (model / "card.json").write_text(json.dumps(content))
+    card = cards.load_card(str(model))
+    assert card.point("balanced", "gre alone") == (0.2, 0.05)
+    assert card.point("balanced", "gre") == card.point("balanced", "") == (0.4, 0.1)
+    assert card.thresholds("gre alone") == (("balanced", 0.2), ("screening", 0.02))
+    with pytest.raises(ValueError, match="no operating point"):
+        card.point("unheard of", "swi")
 
 
 def test_the_files_of_what_ships_stay_small() -> None:

@@ -281,6 +281,7 @@ def test_reading_json_is_complete_and_stable():
         "counts_by_bombs",
         "counts_by_class",
         "operating_point",
+        "thresholds",
         "findings",
         "series",
         "protocol",

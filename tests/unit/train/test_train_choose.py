@@ -13,9 +13,11 @@ from petechia.lesions.probability import Calibration, among_others, calibrate
 from petechia.scan.choose import find_scans
 from petechia.train.choose import (
     BALANCED_FP,
+    LEAST_SCANS,
     SCREENING_FP,
     Fitted,
     ScoredScan,
+    balanced_by_image,
     choose_count,
     choose_points,
     contrast_named,
@@ -140,6 +142,26 @@ def test_thresholds_are_the_lowest_that_keep_to_the_false_positives_allowed() ->
         assert below > allowed
 
 
+def test_each_kind_of_image_has_the_threshold_that_its_own_scans_allow() -> None:
+    kinds = {"swi": ("swi", False, 0.5), "gre": ("gre", False, 1.0), "swi alone": ("swi", True, 0.5)}
+    scans = [
+        replace(scan, alone=alone, lesions=1)
+        for contrast, alone, _ in kinds.values()
+        for scan in _scans(60, contrast=contrast, seed=int(alone))
+    ]
+    few = [replace(scan, contrast="qsm") for scan in _scans(LEAST_SCANS - 1)]
+    points = balanced_by_image(scans + few, Fitted(TRUE))
+    assert set(points) == set(kinds)
+    for name, (contrast, alone, allowed) in kinds.items():
+        mine = [s for s in scans if (s.contrast, s.alone) == (contrast, alone)]
+        false = np.concatenate([calibrate(s.scores, TRUE)[s.hit == 0] for s in mine])
+        within = false >= points[name].definite - 1e-4
+        assert within.sum() <= allowed * len(mine) + 1
+        assert (false >= points[name].definite - 0.05).sum() > allowed * len(mine)
+        assert points[name].possible <= points[name].definite / 2
+    assert points["gre"].definite < points["swi"].definite
+
+
 def test_scans_without_a_bleed_have_no_more_false_positives_than_all_together() -> None:
     bare = [replace(scan, hit=np.zeros(len(scan.hit)), lesions=0) for scan in _scans(100, seed=1)]
     scans = _scans(100) + bare  # whatever is proposed there is false
@@ -162,7 +184,7 @@ def test_the_spread_grows_with_errors_that_scans_share_until_the_interval_holds(
     assert quiet.logit_spread < loud.logit_spread
     fresh = _scans(300, spread=4.0, seed=1)
     listed = [p[p >= point.possible] for p in (calibrate(s.scores, TRUE) for s in fresh)]
-    assert coverage(fresh, listed, point, loud) == pytest.approx(0.9, abs=0.05)
+    assert coverage(fresh, listed, [point] * len(fresh), loud) == pytest.approx(0.9, abs=0.05)
 
 
 def test_missed_bleeds_are_counted_in() -> None:
