@@ -21,6 +21,7 @@ GUARD_VOXELS = 5  # 4 mm around every planted microbleed: its own halo is not a 
 
 
 NEAR_VOXELS = 2  # a peak this close to a planted microbleed found it
+MOST_PEAKS = 500  # of a scan, the highest: a detector that has learned little sees them everywhere
 PROPOSE_FROM = 0.02  # microbleed probability at which a place gets a second look
 
 
@@ -56,6 +57,7 @@ def proposals(score: FloatArray, example: Example) -> tuple[NDArray[np.intp], ND
     Planted microbleeds that the detector missed are added: the second look must know them as well.
     """
     peaks = _peaks(score, score >= PROPOSE_FROM)
+    peaks = peaks[np.argsort(-score[tuple(peaks.T)], kind="stable")[:MOST_PEAKS]]
     if example.spots is not None:
         apart = [np.abs(peaks - spot).max(1).min(initial=99) > NEAR_VOXELS for spot in example.spots]
         peaks = np.concatenate([peaks, example.spots[np.array(apart, bool)]])

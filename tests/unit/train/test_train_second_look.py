@@ -12,7 +12,7 @@ from petechia.simulate.scan import IGNORE, LABELS
 from petechia.train import data
 from petechia.train.data import JITTER_VOXELS, Example
 from petechia.train.losses import bleed_or_not
-from petechia.train.mine import _by_torch, cmb_scorer, false_alarms, proposals
+from petechia.train.mine import MOST_PEAKS, _by_torch, cmb_scorer, false_alarms, proposals
 from petechia.train.model import build_detector, build_second_look, start_from
 
 CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
@@ -51,6 +51,16 @@ def test_spots_of_a_map_are_proposed_beside_the_peaks_and_not_twice() -> None:
         ((5, 40, 40), "background"), ((20, 20, 30), "vessel"), ((8, 8, 30), "background"),
         ((31, 30, 31), "cmb"), ((11, 11, 11), "cmb"), ((31, 31, 31), "cmb"),
     ]  # fmt: skip
+
+
+def test_a_detector_that_sees_bleeds_everywhere_proposes_its_highest_peaks_alone() -> None:
+    score = np.zeros((48, 48, 48), np.float32)
+    score[3::5, 3::5, 3::5] = np.random.default_rng(0).uniform(0.1, 0.9, (9, 9, 9))  # 729 peaks
+    places, _ = proposals(score, _example())
+    peaks = places[:-2]  # the planted ones come last
+    given = np.sort(score[score > 0])[::-1]
+    assert len(peaks) < MOST_PEAKS + 1
+    assert score[tuple(peaks.T)].min() >= given[MOST_PEAKS - 1]
 
 
 def test_a_plateau_of_equal_scores_is_one_place() -> None:
