@@ -23,6 +23,11 @@ def apply_affine(affine: FloatArray, points: AnyArray) -> FloatArray:
     return mapped
 
 
+def nearest_voxels(affine: FloatArray, points_mm: FloatArray) -> AnyArray:
+    """The voxels (n, 3) nearest to positions (n, 3) in the space of `affine`, also beyond the grid."""
+    return np.rint(apply_affine(np.linalg.inv(affine), points_mm)).astype(np.intp)
+
+
 def box_about(points: AnyArray, margin: FloatArray, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
     """The part of a grid (i, j, k) that holds points (n, 3) and `margin` (3,) about them, all in voxels.
 

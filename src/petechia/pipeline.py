@@ -23,7 +23,6 @@ from petechia.lesions.find import (
     OperatingPoint,
     find_candidates,
     kind_of_image,
-    on_map,
     with_spots,
 )
 from petechia.lesions.measure import measure_all
@@ -140,9 +139,10 @@ def read_scan(
         scores = _scores(prepared, anatomy, brain, models)
     with clock.stage("look again"):
         candidates = find_candidates(scores, _LISTED[models.card.system])
-        if models.card.reads_own_map:
-            spots = bright_spots(volume, brain, anatomy.affine_ras)
-            candidates = with_spots(candidates, on_map(spots.centres_ras_mm, scores), scores)
+        if not models.card.reads_own_map:
+            volume = replace(volume, chi_ppm=None)  # weights that have learned without it
+        spots = bright_spots(volume, brain, anatomy.affine_ras).centres_ras_mm
+        candidates = with_spots(candidates, geometry.nearest_voxels(scores.affine_ras, spots), scores)
         if models.card.localised:
             is_map = volume.protocol.contrast == "qsm"
             candidates = where_possible(candidates, scores, anatomy, is_map)
@@ -267,10 +267,7 @@ def _weighed(
     chi: LocalSusceptibility | None = None
     told: tuple[Finding, ...] = ()
     if models.card.system == DEFAULT and models.second_look is not None:
-        volume, brain, anatomy, scores = seen
-        if not models.card.reads_own_map:
-            volume = replace(volume, chi_ppm=None)  # weights that have learned without it
-        chi, told = iron_beside(volume, brain, anatomy, scores)
+        chi, told = iron_beside(*seen)
     contrast = seen[0].protocol.contrast
     alone = chi is None and contrast != "qsm"  # a QSM tells iron from calcium by itself
     second = _second_look(candidates, prepared, chi, models)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from petechia.geometry import box_about
+from petechia.geometry import box_about, nearest_voxels
 
 SHAPE = (7, 9, 5)
 
@@ -29,3 +29,8 @@ def test_a_box_about_a_point_outside_holds_the_nearest_voxel() -> None:
     assert box_about(np.array([[-9.0, 4.0, 90.0]]), np.ones(3), SHAPE) == (
         slice(0, 1), slice(3, 6), slice(4, 5)
     )  # fmt: skip
+
+
+def test_positions_become_the_nearest_voxels_also_beyond_the_grid() -> None:
+    places = nearest_voxels(np.diag([0.8, 0.8, 0.8, 1.0]), np.array([[8.3, 16.0, 0.0], [-4.0, 0.0, 100.0]]))
+    assert places.tolist() == [[10, 20, 0], [-5, 0, 125]]

@@ -143,7 +143,6 @@ def _one(
     rows, left_free = _resampled(collected.pairs, evaluate)
     evaluation = score(collected, folder, data, evaluate)
     definite = points.get(COUNT_AT, points.get(READ_AT, 0.0))
-    definite_in = {pair.name: pair.definite_from(COUNT_AT, definite) for pair in collected.pairs}
     return _Scored(
         ModelResult(
             sheet=read_sheet(model),
@@ -152,7 +151,7 @@ def _one(
             gain=Figure(None),
             left_free=left_free,
             point=point,
-            domains=domains(collected.pairs, evaluation.strata, definite_in, evaluate),
+            domains=domains(collected.pairs, evaluation.strata, _definite_in(collected, definite), evaluate),
             failed="",
         ),
         tuple(pair.name for pair in collected.pairs),
@@ -206,11 +205,16 @@ def at_point(collected: Collected, definite: float | None) -> tuple[Collected, s
     """
     if definite is None:
         return collected, READ_AT
-    from_each = {pair.name: pair.definite_from(COUNT_AT, definite) for pair in collected.pairs}
+    from_each = _definite_in(collected, definite)
     pairs = tuple(_relabelled(pair, from_each[pair.name]) for pair in collected.pairs)
     low, high = min(from_each.values(), default=definite), max(from_each.values(), default=definite)
     told = f"{low:g}" if low == high else f"{low:g} to {high:g}, by the kind of image"
     return replace(collected, pairs=pairs), f"{COUNT_AT}: probability from {told}"
+
+
+def _definite_in(collected: Collected, otherwise: float) -> dict[str, float]:
+    """By scan, the probability from which a finding counts at COUNT_AT, where the reading tells it."""
+    return {pair.name: dict(pair.thresholds).get(COUNT_AT, otherwise) for pair in collected.pairs}
 
 
 def _relabelled(pair: ScanPair, definite: float) -> ScanPair:

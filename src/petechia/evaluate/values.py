@@ -93,10 +93,6 @@ class ScanPair:
     overlap: FloatArray | None = None  # (n, m) shared voxels, for the touch rule
     thresholds: tuple[tuple[str, float], ...] = ()  # by operating point, as the reading tells them
 
-    def definite_from(self, point: str, otherwise: float) -> float:
-        """The probability from which a finding counts at an operating point, where the reading tells it."""
-        return dict(self.thresholds).get(point, otherwise)
-
     @property
     def subject(self) -> str:
         """The first BIDS entity of a BIDS name, else the name: what a subject-wise bootstrap draws."""

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from petechia import geometry
 from petechia.types import FloatArray, LesionClass, ScoreMap
 
 CANDIDATE_FLOOR = 0.05  # a place is looked at again where the detector gives microbleed at least this
@@ -61,13 +60,6 @@ def find_candidates(scores: ScoreMap, listed: LesionClass = LesionClass.CALCIFIC
         if not _touches(voxels, taken):
             found.append(_candidate(scores, voxels))
     return _without_doubles(sorted(found, key=lambda candidate: -candidate.peak), scores.spacing_mm)
-
-
-def on_map(centres_ras_mm: FloatArray, scores: ScoreMap) -> NDArray[np.intp]:
-    """The nearest voxels (n, 3) of the score map to positions (n, 3), also beyond it."""
-    index = geometry.apply_affine(np.linalg.inv(scores.affine_ras), centres_ras_mm)
-    nearest: NDArray[np.intp] = np.rint(index).astype(np.intp)
-    return nearest
 
 
 def with_spots(candidates: list[Candidate], places: NDArray[np.intp], scores: ScoreMap) -> list[Candidate]:

@@ -68,6 +68,7 @@ class Card:
         networks = (self.anatomy, self.detector, self.second_look)
         numbers = (
             self.calibration, self.shifts, self.alone, self.burden, self.points, self.count, self.localised,
+            self.reads_own_map,
         )  # fmt: skip
         facts = [[each.sha256 for each in networks if each], numbers]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -90,7 +90,7 @@ def by_veins(
     """Mean of the map over the veins that the detector sees in `deep`; zero where they are too few."""
     voxels = np.argwhere(scores.probability[scores.classes.index("vessel")] > SURE_VEIN)
     places = geometry.apply_affine(scores.affine_ras, voxels)  # (n, 3)
-    index = np.rint(geometry.apply_affine(np.linalg.inv(deep_affine_ras), places)).astype(int)
+    index = geometry.nearest_voxels(deep_affine_ras, places)
     within = np.all((index >= 0) & (index < deep.shape), axis=1)
     places, index = places[within], index[within]
     return _mean(chi, places[deep[tuple(index.T)]], LEAST_VEIN_VOXELS)

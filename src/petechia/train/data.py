@@ -116,7 +116,7 @@ def spots_on(
     if volume.chi_ppm is None:
         return None
     found = bright_spots(volume, brain, brain_affine_ras).centres_ras_mm
-    places = np.rint(apply_affine(np.linalg.inv(grid.affine_ras), found)).astype(np.intp)
+    places: NDArray[np.intp] = geometry.nearest_voxels(grid.affine_ras, found)
     return places[((places >= 0) & (places < grid.shape)).all(1)]
 
 

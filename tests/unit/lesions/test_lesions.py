@@ -11,7 +11,7 @@ from scipy import stats
 
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.count import CountModel, count_distribution, count_interval_90
-from petechia.lesions.find import OperatingPoint, find_candidates, on_map, with_spots
+from petechia.lesions.find import OperatingPoint, find_candidates, with_spots
 from petechia.lesions.measure import measure_all
 from petechia.lesions.place import is_possible, learn_places
 from petechia.lesions.probability import BurdenLaw, Calibration, calibrate, logit, weigh
@@ -326,8 +326,3 @@ def test_a_spot_is_a_candidate_of_its_own_unless_the_place_is_known() -> None:
     assert [round(candidate.peak, 2) for candidate in found] == [0.9, 0.0, 0.0]
     assert all(candidate.rival is None for candidate in found[1:])  # a microbleed or nothing
     assert found[2].voxels.mean(0).tolist() == [30, 30, 30]
-
-
-def test_positions_become_the_nearest_voxels_of_the_map() -> None:
-    places = on_map(np.array([[8.3, 16.0, 0.0], [-4.0, 0.0, 100.0]]), _scores())
-    assert places.tolist() == [[10, 20, 0], [-5, 0, 125]]
