@@ -36,7 +36,7 @@ from petechia.prepared import systems as for_systems
 from petechia.prepared.lookup import nearest_on_grid, nearest_on_volume
 from petechia.prepared.patches import cubes, cubes_with_susceptibility
 from petechia.prepared.phase import iron_beside
-from petechia.prepared.spots import bright_spots
+from petechia.prepared.spots import spots_of
 from petechia.prepared.susceptibility import LocalSusceptibility
 from petechia.report.dataset import dataset_files
 from petechia.report.dicom import dicom_outputs
@@ -141,8 +141,9 @@ def read_scan(
         candidates = find_candidates(scores, _LISTED[models.card.system])
         if not models.card.reads_own_map:
             volume = replace(volume, chi_ppm=None)  # weights that have learned without it
-        spots = bright_spots(volume, brain, anatomy.affine_ras).centres_ras_mm
-        candidates = with_spots(candidates, geometry.nearest_voxels(scores.affine_ras, spots), scores)
+        if models.card.looks_for_spots(volume.protocol.contrast):
+            spots = spots_of(volume, brain, anatomy.affine_ras).centres_ras_mm
+            candidates = with_spots(candidates, geometry.nearest_voxels(scores.affine_ras, spots), scores)
         if models.card.localised:
             is_map = volume.protocol.contrast == "qsm"
             candidates = where_possible(candidates, scores, anatomy, is_map)

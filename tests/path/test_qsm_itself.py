@@ -71,7 +71,7 @@ def test_weights_that_have_not_learned_so_are_shown_neither(
     spotted: tuple[Path, np.ndarray], models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, place = spotted
-    before = replace(models, card=replace(models.card, reads_own_map=False))
+    before = replace(models, card=replace(models.card, reads_own_map=False, spots_on=()))
     places, cubes = shown(path, before, monkeypatch)
     assert np.linalg.norm(places - place, axis=1).min(initial=np.inf) > 2.0
     assert not cubes[:, 1].any()

@@ -47,7 +47,8 @@ class Card:
     system: str = DEFAULT  # of SYSTEMS: whose way from the scan to the scores
     inputs: tuple[str, ...] = ()  # what it reads beside the scan: phase, qsm, t2w
     localised: bool = True  # findings in places where no microbleed can be are taken out
-    reads_own_map: bool = False  # of a QSM: its spots, and what lies beyond the greys that it is turned to
+    reads_own_map: bool = False  # of a QSM: what lies beyond the greys that it is turned to
+    spots_on: tuple[str, ...] = ()  # contrasts on which the second look has learned spots
     anatomy_folder: Path | None = None  # of the anatomy network where it is another model's; None: its own
 
     def point(self, name: str, image: str) -> tuple[float, float]:
@@ -62,13 +63,17 @@ class Card:
         names = dict.fromkeys(each[0] for each in self.points)
         return tuple((name, self.point(name, image)[0]) for name in names)
 
+    def looks_for_spots(self, contrast: str | None) -> bool:
+        """Whether the second look is shown the spots of an image; of an unknown contrast as of SWI."""
+        return (contrast or "swi") in self.spots_on
+
     @property
     def weights_sha256(self) -> str:
         """One hash for all that decides a reading: the networks in order, and the numbers that weigh them."""
         networks = (self.anatomy, self.detector, self.second_look)
         numbers = (
             self.calibration, self.shifts, self.alone, self.burden, self.points, self.count, self.localised,
-            self.reads_own_map,
+            self.reads_own_map, self.spots_on,
         )  # fmt: skip
         facts = [[each.sha256 for each in networks if each], numbers]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -127,6 +132,7 @@ def load_card(name: str) -> Card:
             inputs=tuple(content.get("channels", ())),
             localised=bool(content.get("localised", True)),
             reads_own_map=bool(content.get("reads_own_map", False)),
+            spots_on=tuple(content.get("spots_on", ())),
             anatomy_folder=shared.folder if shared else None,
         )
     except (KeyError, TypeError, ValueError) as error:

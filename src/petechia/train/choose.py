@@ -30,10 +30,11 @@ from petechia.types import DetectSettings, FloatArray, Lesion, ScanFile
 # False positives per scan allowed at the balanced point, on all choosing scans and on those without a visible
 # bleed: there one of them makes a patient of a healthy person.
 BALANCED_FP = 0.5
+BARE_FP = 0.4
 SCREENING_FP = 4.0  # that a first look may cost
 # The same by contrast, on all choosing scans of it: what docs/accuracy.md wants to be kept to.
 FP_ON = {"swi": 0.5, "gre": 1.0, "qsm": 0.7}
-LEAST_DEFINITE = 0.05  # where less would still be within FP_ON: a count must not fill with what is no bleed
+LEAST_DEFINITE = 0.1  # where less would still be within FP_ON: a count must not fill with what is no bleed
 LEAST_SCANS = 20  # of a kind of image, from which it has a balanced point of its own
 POSSIBLE = 0.1  # listed from here on, below the definite threshold
 COVERAGE = 0.9  # of the count's interval
@@ -200,8 +201,8 @@ def choose_points(scored: list[ScoredScan], fitted: Fitted) -> dict[str, Operati
     bare = [scan for scan in scored if scan.lesions == 0]
     balanced = _threshold(scored, fitted, BALANCED_FP)
     # In fewer scans the first false candidate would decide alone; without any there is nothing to decide by.
-    if len(bare) * BALANCED_FP >= 1 and len(_pooled(bare)[1]):
-        balanced = max(balanced, _threshold(bare, fitted, BALANCED_FP))
+    if len(bare) * BARE_FP >= 1 and len(_pooled(bare)[1]):
+        balanced = max(balanced, _threshold(bare, fitted, BARE_FP))
     screening = _threshold(scored, fitted, SCREENING_FP)
     return {
         "balanced": OperatingPoint(balanced, round(min(POSSIBLE, balanced / 2), 4)),
@@ -222,8 +223,8 @@ def balanced_by_image(scored: list[ScoredScan], fitted: Fitted) -> dict[str, Ope
             continue
         lowest = _threshold(mine, fitted, FP_ON[mine[0].contrast])
         bare = [scan for scan in mine if scan.lesions == 0]
-        if len(bare) * BALANCED_FP >= 1 and len(_pooled(bare)[1]):
-            lowest = max(lowest, _threshold(bare, fitted, BALANCED_FP))
+        if len(bare) * BARE_FP >= 1 and len(_pooled(bare)[1]):
+            lowest = max(lowest, _threshold(bare, fitted, BARE_FP))
         lowest = max(lowest, LEAST_DEFINITE)
         points[image] = OperatingPoint(lowest, round(min(POSSIBLE, lowest / 2), 4))
     return points

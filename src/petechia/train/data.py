@@ -21,7 +21,7 @@ from petechia.geometry import apply_affine
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
 from petechia.prepared.patches import PATCH_VOXELS, SUSCEPTIBILITY_UNIT, cubes
-from petechia.prepared.spots import bright_spots
+from petechia.prepared.spots import spots_of
 from petechia.prepared.susceptibility import (
     LEAST_VEIN_VOXELS,
     LocalSusceptibility,
@@ -44,6 +44,7 @@ BURDEN = 4.0  # microbleeds in a training head over those in a head of the prior
 TIMES = 2  # a head costs 14 CPU-s, an acquisition of it 5 to 15
 NEXT_NOISE = 10**9  # between the seeds of a head's acquisitions: no head's own seed is as large
 NO_PHASE = 0.35  # of the candidates are learned without phase, so that none is needed
+EASY = 0.25  # to 1.25 of a sure mistake: how often what is clearly no bleed is shown in training
 JITTER_VOXELS = 2  # by which a candidate is off its centre in training
 _ARRAYS = ("image", "labels", "chi", "spots")  # of an example, as stored
 BEND = (0.08, (0.8, 1.25), 0.04)  # of patches and cubes, see `bend`
@@ -60,7 +61,7 @@ class Example:
     image: NDArray[np.float16]  # (i, j, k) detector grid
     labels: NDArray[np.uint8]  # (i, j, k) LABELS, OUTSIDE, IGNORE
     chi: NDArray[np.int8] | None = None  # (i, j, k) local susceptibility by CHI_STEP, detector grid
-    spots: NDArray[np.intp] | None = None  # (n, 3) voxels of it where a map is brightest
+    spots: NDArray[np.intp] | None = None  # (n, 3) voxels of it: dark spots, of a map bright ones
 
 
 def make_examples(
@@ -111,11 +112,9 @@ def to_example(scan: SimulatedScan, name: str) -> Example:
 
 def spots_on(
     volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: FloatArray, grid: grids.Grid
-) -> NDArray[np.intp] | None:
-    """The voxels (n, 3) of a grid on which the bright spots of a map lie; None where the scan is no map."""
-    if volume.chi_ppm is None:
-        return None
-    found = bright_spots(volume, brain, brain_affine_ras).centres_ras_mm
+) -> NDArray[np.intp]:
+    """The voxels (n, 3) of a grid on which the spots of a scan lie."""
+    found = spots_of(volume, brain, brain_affine_ras).centres_ras_mm
     places: NDArray[np.intp] = geometry.nearest_voxels(grid.affine_ras, found)
     return places[((places >= 0) & (places < grid.shape)).all(1)]
 
@@ -315,18 +314,23 @@ def bend(
 
 
 def candidate_batches(
-    images: NDArray[np.float16], kinds: NDArray[np.intp], count: int, rng: np.random.Generator
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    images: NDArray[np.float16], kinds: NDArray[np.intp], count: int, rng: np.random.Generator,
+    doubt: FloatArray | None = None,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:  # fmt: skip
     """Endless batches of cubes (count, CHANNELS, n, n, n) and classes (count,), half of them microbleeds.
 
     images (m, CHANNELS, n + 2 j, ...) are cut at random within JITTER_VOXELS j:
     a peak is never quite the centre. Where there are no microbleeds, or nothing else, all are of one kind.
+    doubt (m,) 0..1: others are drawn the oftener for it, at 1 five times as often as at 0.
     """
+    drawn = EASY + (np.zeros(len(kinds)) if doubt is None else doubt)
     is_bleed = kinds == CMB
     bleeds, others = np.flatnonzero(is_bleed), np.flatnonzero(~is_bleed)
     half = count // 2 if len(bleeds) and len(others) else count * bool(len(bleeds))
+    share = drawn[others] / drawn[others].sum()
     while True:
-        chosen = np.concatenate([rng.choice(bleeds, half), rng.choice(others, count - half)])
+        among = rng.choice(others, count - half, p=share) if half < count else others[:0]
+        chosen = np.concatenate([rng.choice(bleeds, half), among])
         cut = [_jittered(images[index].astype(np.float32), rng) for index in chosen]
         yield torch.from_numpy(np.stack(cut)), torch.from_numpy(kinds[chosen].astype(np.int64))
 

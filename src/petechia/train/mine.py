@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from petechia.network.runtime import compile_network
+from petechia.network.runtime import classify, compile_network
+from petechia.prepared.patches import PATCH_VOXELS
 from petechia.simulate.scan import CMB, IGNORE, LABELS
-from petechia.train.data import Example
-from petechia.train.export import to_onnx
-from petechia.train.model import UNet
+from petechia.train.data import JITTER_VOXELS, Example
+from petechia.train.export import classifier_to_onnx, to_onnx
+from petechia.train.model import UNet, build_second_look, start_from
 from petechia.types import FloatArray
 
 FALSE_FROM = 0.5  # microbleed probability at which a mistake is worth learning from
 GUARD_VOXELS = 5  # 4 mm around every planted microbleed: its own halo is not a mistake
-
-
 NEAR_VOXELS = 2  # a peak this close to a planted microbleed found it
 MOST_PEAKS = 500  # of a scan, the highest: a detector that has learned little sees them everywhere
+AT_ONCE = 256  # candidates: all of a training run do not fit in memory twice
 PROPOSE_FROM = 0.02  # microbleed probability at which a place gets a second look
 
 
@@ -51,7 +53,7 @@ def _by_torch(network: UNet, example: Example, device: torch.device) -> FloatArr
 
 
 def proposals(score: FloatArray, example: Example) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Peaks (n, 3) of the score and spots of a map, and what each is (n,), by the labels within NEAR_VOXELS.
+    """Peaks (n, 3) of the score, spots of the scan, and what each is (n,) by the labels within NEAR_VOXELS.
 
     Those at a lesion too faint for any reader are left out, and spots that are peaks as well.
     Planted microbleeds that the detector missed are added: the second look must know them as well.
@@ -79,6 +81,27 @@ def _kind_near(labels: NDArray[np.uint8], place: NDArray[np.intp]) -> int:
         return IGNORE
     counts = np.bincount(near[near < len(LABELS)], minlength=len(LABELS))
     return int(counts[1:].argmax()) + 1 if counts[1:].any() else 0
+
+
+def taken_for_bleeds(candidates: NDArray[np.float16], weights: Path | None) -> FloatArray:
+    """How far a second look takes each candidate for a microbleed, with its phase or without: (n,) 0..1.
+
+    candidates (n, CHANNELS, s, s, s), as `data.candidate_cubes` cuts them; weights None: 0.
+    """
+    found: FloatArray = np.zeros(len(candidates))
+    if weights is None or not len(candidates):
+        return found
+    network = build_second_look()
+    start_from(network, safetensors.torch.load_file(weights))
+    compiled = compile_network(classifier_to_onnx(network, PATCH_VOXELS), LABELS, torch.get_num_threads())
+    middle = slice(JITTER_VOXELS, JITTER_VOXELS + PATCH_VOXELS)
+    for first in range(0, len(candidates), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        cubes = candidates[some, :, middle, middle, middle].astype(np.float32)
+        for _ in ("with its phase", "without"):
+            found[some] = np.maximum(found[some], classify(compiled, cubes)[:, CMB])
+            cubes[:, 1] = 0.0
+    return found
 
 
 def false_alarms(score: FloatArray, example: Example) -> NDArray[np.intp]:

@@ -43,7 +43,7 @@ from petechia.train.checkpoint import contiguous, resume, save_checkpoint
 from petechia.train.data import HARD_PATCHES, Example, PatchOptions
 from petechia.train.finish import Choosing, Trained, finish_model
 from petechia.train.losses import candidate_loss, detector_loss, segmentation_loss
-from petechia.train.mine import cmb_scorer, false_alarms, proposals
+from petechia.train.mine import cmb_scorer, false_alarms, proposals, taken_for_bleeds
 from petechia.train.model import build_anatomy, build_detector, build_second_look, knows_parcels, start_from
 
 Report = Callable[[str], None]
@@ -167,16 +167,17 @@ def train_second_look(
     network = build_detector().to(device)
     network.load_state_dict(safetensors.torch.load_file(detector))
     score = cmb_scorer(network, device)
+    start = _start_weights(settings, "second_look")
     images, kinds = [], []
     for example in examples:
         places, kind = proposals(score(example), example)
         images.append(data.candidate_cubes(example, places))
         kinds.append(kind)
     every, kind = np.concatenate(images), np.concatenate(kinds)
+    doubt = taken_for_bleeds(every, start)
     report(f"second look: {len(kind)} candidates, {int((kind == LABELS.index('cmb')).sum())} microbleeds")
-    start = _start_weights(settings, "second_look")
     phase = Phase("second_look", settings.second_steps, settings.learning_rate, loss, start)
-    batches = data.candidate_batches(every, kind, settings.second_batch, rng)
+    batches = data.candidate_batches(every, kind, settings.second_batch, rng, doubt)
     return run_phase(build_second_look, phase, batches, settings, report)
 
 

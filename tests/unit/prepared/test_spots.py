@@ -1,4 +1,4 @@
-"""Bright spots of a susceptibility map: small balls before tubes, at their place in the scanner."""
+"""Spots of a map and of an image: small balls before tubes, at their place in the scanner."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from petechia import geometry
-from petechia.prepared.spots import MOST_SPOTS, SIGMA_MM, bright_spots, least_curvature, strongest
+from petechia.prepared.spots import (
+    LIGHTEST,
+    MOST_SPOTS,
+    SIGMA_MM,
+    darkness,
+    least_curvature,
+    spots_of,
+    strongest,
+)
 from petechia.types import Volume
 
 SIDE = (0.7, 0.8, 1.2)
@@ -72,12 +80,37 @@ def test_spots_lie_where_they_are_in_the_scanner_and_in_the_brain_alone() -> Non
     brain[2:10, 5:14, 2:12] = True
     brain_affine = np.diag([-2.5, 2.5, 2.5, 1.0])
     brain_affine[:3, 3] = affine[:3, 3]
-    spots = bright_spots(_volume(chi, affine), brain, brain_affine)
+    spots = spots_of(_volume(chi, affine), brain, brain_affine)
     expected = geometry.apply_affine(affine, np.array([[20.0, 30.0, 15.0]]))
     assert spots.centres_ras_mm[:1] == pytest.approx(expected)
     outside = geometry.apply_affine(affine, np.array([[45.0, 5.0, 5.0]]))
     assert np.linalg.norm(spots.centres_ras_mm - outside, axis=1).min() > 2.0
 
 
-def test_a_scan_that_is_no_map_has_no_spots() -> None:
-    assert len(bright_spots(_volume(None, np.eye(4)), np.ones((50, 50, 30), bool), np.eye(4)).strength) == 0
+def test_of_an_image_the_dark_spots_are_found_not_the_bright() -> None:
+    affine = np.diag([0.7, 0.8, 1.2, 1.0])
+    image = np.random.default_rng(0).normal(1000.0, 5.0, (50, 50, 30)).astype(np.float32)
+    image[20, 30, 15] = 100.0
+    image[30, 20, 15] = 1400.0
+    spots = spots_of(replace(_volume(None, affine), voxels=image), np.ones((50, 50, 30), bool), affine)
+    dark, bright = geometry.apply_affine(affine, np.array([[20, 30, 15], [30, 20, 15]]))
+    assert spots.centres_ras_mm[0] == pytest.approx(dark)
+    assert spots.strength[0] > 5.0 * spots.strength[1]
+    assert np.linalg.norm(spots.centres_ras_mm - bright, axis=1).min() > 0.5
+
+
+def test_darkness_is_told_in_the_median_of_the_brain() -> None:
+    image = np.array([[[200.0, 400.0, 0.0, 1000.0]]], np.float32)
+    inside = np.array([[[True, True, False, False]]])  # median 300
+    expected = LIGHTEST - np.array([200 / 300, 400 / 300, 0.0, LIGHTEST])
+    assert darkness(image, inside)[0, 0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_across_thick_slices_a_spot_of_one_slice_is_no_weaker() -> None:
+    """One voxel of a 4 mm slice among dark columns that go on in the next: the spot comes first."""
+    shown = np.zeros((40, 40, 9), np.float32)
+    shown[10, 10, 4] = 1.0
+    shown[30, 30, :] = 1.0
+    places, strength = strongest(shown, np.ones(shown.shape, bool), (0.8, 0.8, 4.0))
+    assert places[0].tolist() == [10, 10, 4]
+    assert not (places[strength > 0.1 * strength[0]][:, 0] == 30).any()

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from petechia.prepared.patches import CHANNELS
+from petechia.prepared.patches import CHANNELS, PATCH_VOXELS
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.train import data
 from petechia.train.data import JITTER_VOXELS, Example
+from petechia.train.export import to_safetensors
 from petechia.train.losses import bleed_or_not
-from petechia.train.mine import MOST_PEAKS, _by_torch, cmb_scorer, false_alarms, proposals
+from petechia.train.mine import (
+    MOST_PEAKS,
+    _by_torch,
+    cmb_scorer,
+    false_alarms,
+    proposals,
+    taken_for_bleeds,
+)
 from petechia.train.model import build_detector, build_second_look, start_from
 
 CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
@@ -87,6 +97,37 @@ def test_half_of_a_batch_are_bleeds_and_cubes_are_cut_near_the_centre() -> None:
     centre = torch.stack(torch.unravel_index(darkest, (8, 8, 8)), 1).float()
     assert float((centre - 3.5).abs().max()) <= JITTER_VOXELS + 0.5
     assert len({tuple(c.tolist()) for c in centre}) > 3
+
+
+def test_what_is_doubted_is_drawn_five_times_as_often() -> None:
+    """By hand: weights 1.25, 0.25, 0.25 among the others; the first is half of the images by its value."""
+    side = 8 + 2 * JITTER_VOXELS
+    images = np.ones((4, CHANNELS, side, side, side), np.float16)
+    images[1] = 0.5
+    kinds = np.array([CMB, VESSEL, 0, 0])
+    doubt = np.array([0.0, 1.0, 0.0, 0.0])
+    batches = data.candidate_batches(images, kinds, 2000, np.random.default_rng(0), doubt)
+    _, target = next(batches)
+    drawn = target[target != CMB]
+    assert len(drawn) == 1000
+    assert float((drawn == VESSEL).float().mean()) == pytest.approx(1.25 / 1.75, abs=0.05)
+
+
+def test_doubt_is_the_larger_of_what_is_said_with_and_without_a_phase(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build_second_look()
+    path = tmp_path / "second_look.safetensors"
+    path.write_bytes(to_safetensors(network))
+    side = PATCH_VOXELS + 2 * JITTER_VOXELS
+    candidates = np.random.default_rng(0).normal(0, 2, (3, CHANNELS, side, side, side)).astype(np.float16)
+    inner = slice(JITTER_VOXELS, -JITTER_VOXELS)
+    shown = torch.from_numpy(candidates[:, :, inner, inner, inner].astype(np.float32))
+    alone = shown.clone()
+    alone[:, 1] = 0
+    with torch.no_grad():
+        said = [torch.softmax(network.eval()(each), 1)[:, CMB].numpy() for each in (shown, alone)]
+    assert taken_for_bleeds(candidates, path) == pytest.approx(np.maximum(*said), abs=5e-3)
+    assert taken_for_bleeds(candidates, None).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_weights_of_fewer_classes_give_the_same_answer_among_those_they_know() -> None:
