@@ -198,11 +198,7 @@ def _logistic(values: FloatArray, hit: FloatArray) -> list[float]:
 
 def choose_points(scored: list[ScoredScan], fitted: Fitted) -> dict[str, OperatingPoint]:
     """The lowest thresholds within BALANCED_FP and SCREENING_FP, and from where candidates are listed."""
-    bare = [scan for scan in scored if scan.lesions == 0]
-    balanced = _threshold(scored, fitted, BALANCED_FP)
-    # In fewer scans the first false candidate would decide alone; without any there is nothing to decide by.
-    if len(bare) * BARE_FP >= 1 and len(_pooled(bare)[1]):
-        balanced = max(balanced, _threshold(bare, fitted, BARE_FP))
+    balanced = _balanced(scored, fitted, BALANCED_FP)
     screening = _threshold(scored, fitted, SCREENING_FP)
     return {
         "balanced": OperatingPoint(balanced, round(min(POSSIBLE, balanced / 2), 4)),
@@ -221,13 +217,19 @@ def balanced_by_image(scored: list[ScoredScan], fitted: Fitted) -> dict[str, Ope
         mine = [scan for scan in scored if scan.image == image]
         if len(mine) < LEAST_SCANS or not len(_pooled(mine)[1]):
             continue
-        lowest = _threshold(mine, fitted, FP_ON[mine[0].contrast])
-        bare = [scan for scan in mine if scan.lesions == 0]
-        if len(bare) * BARE_FP >= 1 and len(_pooled(bare)[1]):
-            lowest = max(lowest, _threshold(bare, fitted, BARE_FP))
-        lowest = max(lowest, LEAST_DEFINITE)
+        lowest = max(_balanced(mine, fitted, FP_ON[mine[0].contrast]), LEAST_DEFINITE)
         points[image] = OperatingPoint(lowest, round(min(POSSIBLE, lowest / 2), 4))
     return points
+
+
+def _balanced(scored: list[ScoredScan], fitted: Fitted, allowed: float) -> float:
+    """The lowest probability within `allowed` on all scans and BARE_FP on those without a visible bleed."""
+    lowest = _threshold(scored, fitted, allowed)
+    bare = [scan for scan in scored if scan.lesions == 0]
+    # In fewer scans the first false candidate would decide alone; without any there is nothing to decide by.
+    if len(bare) * BARE_FP >= 1 and len(_pooled(bare)[1]):
+        lowest = max(lowest, _threshold(bare, fitted, BARE_FP))
+    return lowest
 
 
 def _threshold(scored: list[ScoredScan], fitted: Fitted, allowed: float) -> float:

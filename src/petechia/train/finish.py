@@ -167,7 +167,7 @@ def export_default(trained: Trained, folder: Path) -> dict[str, object]:
         " there is one; or a QSM alone, turned so that iron is dark",
         "networks": networks,
         "reads_own_map": trained.second_look is not None,
-        "spots_on": ["swi", "gre", "qsm"] if trained.second_look else [],
+        "spots_on": list(CONTRASTS) if trained.second_look else [],
     }
 
 
