@@ -198,28 +198,35 @@ def _logistic(values: FloatArray, hit: FloatArray) -> list[float]:
 
 def choose_points(scored: list[ScoredScan], fitted: Fitted) -> dict[str, OperatingPoint]:
     """The lowest thresholds within BALANCED_FP and SCREENING_FP, and from where candidates are listed."""
-    balanced = _balanced(scored, fitted, BALANCED_FP)
-    screening = _threshold(scored, fitted, SCREENING_FP)
     return {
-        "balanced": OperatingPoint(balanced, round(min(POSSIBLE, balanced / 2), 4)),
-        "screening": OperatingPoint(screening, round(min(POSSIBLE, screening) / 2, 4)),
+        "balanced": _balanced_point(_balanced(scored, fitted, BALANCED_FP)),
+        "screening": _screening_point(_threshold(scored, fitted, SCREENING_FP)),
     }
 
 
-def balanced_by_image(scored: list[ScoredScan], fitted: Fitted) -> dict[str, OperatingPoint]:
-    """The balanced point of each kind of image with LEAST_SCANS: within FP_ON, bare scans as for all.
+def points_by_image(scored: list[ScoredScan], fitted: Fitted) -> dict[str, dict[str, OperatingPoint]]:
+    """The same for each kind of image with LEAST_SCANS, by name and kind.
 
-    A thick gradient echo shows few bleeds and few look-alikes, a map many of both: one threshold for all
-    spends on one what another would make more of.
+    Balanced within FP_ON, bare scans as for all. A thick gradient echo shows few bleeds and few look-alikes,
+    a map many of both: one threshold for all spends on one what another would make more of.
     """
-    points = {}
+    points: dict[str, dict[str, OperatingPoint]] = {"balanced": {}, "screening": {}}
     for image in sorted({scan.image for scan in scored}):
         mine = [scan for scan in scored if scan.image == image]
         if len(mine) < LEAST_SCANS or not len(_pooled(mine)[1]):
             continue
         lowest = max(_balanced(mine, fitted, FP_ON[mine[0].contrast]), LEAST_DEFINITE)
-        points[image] = OperatingPoint(lowest, round(min(POSSIBLE, lowest / 2), 4))
+        points["balanced"][image] = _balanced_point(lowest)
+        points["screening"][image] = _screening_point(min(lowest, _threshold(mine, fitted, SCREENING_FP)))
     return points
+
+
+def _balanced_point(definite: float) -> OperatingPoint:
+    return OperatingPoint(definite, round(min(POSSIBLE, definite / 2), 4))
+
+
+def _screening_point(definite: float) -> OperatingPoint:
+    return OperatingPoint(definite, round(min(POSSIBLE, definite) / 2, 4))
 
 
 def _balanced(scored: list[ScoredScan], fitted: Fitted, allowed: float) -> float:

@@ -28,10 +28,10 @@ from petechia.simulate.world import CONTRASTS, World
 from petechia.store.files import write_file
 from petechia.train.choose import (
     ALONE,
-    balanced_by_image,
     choose_count,
     choose_points,
     fit_calibration,
+    points_by_image,
     score_dataset,
 )
 from petechia.train.export import classifier_to_onnx, from_safetensors, to_onnx, to_safetensors
@@ -91,8 +91,8 @@ def calibrated(
     scored = score_dataset(dataset, folder)
     fitted = fit_calibration(scored)
     points = choose_points(scored, fitted)
-    by_image = balanced_by_image(scored, fitted)
-    count = choose_count(scored, fitted, points["balanced"], by_image)
+    by_image = points_by_image(scored, fitted)
+    count = choose_count(scored, fitted, points["balanced"], by_image["balanced"])
     card |= {
         "contrasts": list(choosing.contrasts),
         "calibration": asdict(fitted.swi)
@@ -101,7 +101,7 @@ def calibrated(
             "alone": dict(zip(ALONE, fitted.alone, strict=True)),
             "burden": asdict(fitted.burden),
         },
-        "operating_points": with_images({name: asdict(point) for name, point in points.items()}, by_image),
+        "operating_points": with_images(points, by_image),
         "count": asdict(count),
         "chosen_on": {
             "scans": len(scored), "visible_lesions": sum(scan.lesions for scan in scored),
@@ -183,11 +183,12 @@ def write_network(network: nn.Module, onnx: bytes, name: str, folder: Path) -> d
 
 
 def with_images(
-    points: dict[str, dict[str, object]], by_image: dict[str, OperatingPoint]
+    points: dict[str, OperatingPoint], by_image: dict[str, dict[str, OperatingPoint]]
 ) -> dict[str, dict[str, object]]:
-    """A card's operating points, the balanced one with those of kinds of image."""
-    return points | {
-        "balanced": points["balanced"] | {"by_image": {image: asdict(p) for image, p in by_image.items()}}
+    """A card's operating points by name, each with those of kinds of image."""
+    return {
+        name: asdict(point) | {"by_image": {image: asdict(own) for image, own in by_image[name].items()}}
+        for name, point in points.items()
     }
 
 

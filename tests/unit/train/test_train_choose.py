@@ -18,13 +18,13 @@ from petechia.train.choose import (
     SCREENING_FP,
     Fitted,
     ScoredScan,
-    balanced_by_image,
     choose_count,
     choose_points,
     contrast_named,
     coverage,
     fit_calibration,
     images_and_maps,
+    points_by_image,
     with_and_without_phase,
 )
 
@@ -151,8 +151,9 @@ def test_each_kind_of_image_has_the_threshold_that_its_own_scans_allow() -> None
         for scan in _scans(60, contrast=contrast, seed=int(alone))
     ]
     few = [replace(scan, contrast="qsm") for scan in _scans(LEAST_SCANS - 1)]
-    points = balanced_by_image(scans + few, Fitted(TRUE))
-    assert set(points) == set(kinds)
+    by_image = points_by_image(scans + few, Fitted(TRUE))
+    points = by_image["balanced"]
+    assert set(points) == set(by_image["screening"]) == set(kinds)
     for name, (contrast, alone, allowed) in kinds.items():
         mine = [s for s in scans if (s.contrast, s.alone) == (contrast, alone)]
         false = np.concatenate([calibrate(s.scores, TRUE)[s.hit == 0] for s in mine])
@@ -160,6 +161,10 @@ def test_each_kind_of_image_has_the_threshold_that_its_own_scans_allow() -> None
         assert within.sum() <= allowed * len(mine) + 1
         assert (false >= points[name].definite - 0.05).sum() > allowed * len(mine)
         assert points[name].possible <= points[name].definite / 2
+        screening = by_image["screening"][name].definite
+        assert (false >= screening).sum() <= SCREENING_FP * len(mine) + 1
+        assert (false >= screening - 0.05).sum() > SCREENING_FP * len(mine) or screening < 0.05
+        assert screening <= points[name].definite
     assert points["gre"].definite < points["swi"].definite
 
 
