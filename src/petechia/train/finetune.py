@@ -12,6 +12,7 @@ import numpy as np
 
 from petechia import geometry
 from petechia.errors import UsageError
+from petechia.network.card import load_card
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
 from petechia.simulate.scan import CMB
@@ -66,7 +67,16 @@ def finetune_default(settings: TrainSettings, report: Report) -> Path:
         settings.world,
     )  # fmt: skip
     folder = settings.out / "model"
-    return tuned(folder, export_default(trained, folder), choosing, facts, settings.start_from)
+    card = export_default(trained, folder)
+    if second == shipped:
+        card |= known_before(settings.start_from)
+    return tuned(folder, card, choosing, facts, settings.start_from)
+
+
+def known_before(start_from: Path) -> dict[str, object]:
+    """What a card says of a second look that stays as it was: it knows what it knew, and no more."""
+    before = load_card(str(start_from.resolve()))
+    return {"reads_own_map": before.reads_own_map, "spots_on": list(before.spots_on)}
 
 
 def plain_example(seen: Labelled) -> Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,18 @@ def test_thresholds_are_kept_where_none_are_chosen_and_the_card_says_so(tmp_path
     assert card["chosen_on"]["note"].startswith("kept from default 0.1.0")
     assert "user's labelled scans" in card["training"]["data"]
     assert "with 0 simulated ones beside them" in card["limits"][0]
+
+
+@pytest.mark.parametrize("learned", [(), ("qsm",), ("swi", "gre", "qsm")])
+def test_a_second_look_that_is_kept_knows_no_more_than_before(
+    learned: tuple[str, ...], tmp_path: Path
+) -> None:
+    shutil.copytree(WEIGHTS / "default", tmp_path / "before")
+    card = json.loads((tmp_path / "before" / "card.json").read_text())
+    card |= {"spots_on": list(learned), "reads_own_map": bool(learned)}
+    (tmp_path / "before" / "card.json").write_text(json.dumps(card))
+    known = finetune.known_before(tmp_path / "before")
+    assert known == {"spots_on": list(learned), "reads_own_map": bool(learned)}
 
 
 @pytest.mark.parametrize(
