@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from petechia.lesions import measure
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.count import CountModel, count_distribution, count_interval_90
-from petechia.lesions.find import OperatingPoint, find_candidates, with_spots
+from petechia.lesions.find import Candidate, OperatingPoint, find_candidates, with_spots
 from petechia.lesions.measure import measure_all
 from petechia.lesions.place import is_possible, learn_places
 from petechia.lesions.probability import BurdenLaw, Calibration, calibrate, logit, weigh
@@ -106,6 +108,27 @@ def test_a_bleed_outlined_twice_is_no_company_for_itself_but_another_bleed_is() 
     dots = _scan(((12.8, 16.0, 16.0), 2.0), ((19.2, 16.0, 16.0), 2.0))
     both = _read(_scores(*outlined), dots, burden=doubled)
     assert [each.probability for each in both] == pytest.approx([0.6, 0.6], abs=0.03)
+
+
+def test_what_no_company_can_raise_to_a_row_is_not_outlined_and_is_company_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bleed of probability 0.5 among ten spots of 0.009: odds 1 + 0.09 of being one, where odds grow so."""
+    scores = _scores(("cmb", (20, 20, 20), 0.5, 1.2))
+    bleed = replace(find_candidates(scores)[0], probability=0.5)
+    spots = [replace(bleed, at=bleed.at + n, rival=None, probability=0.009) for n in range(1, 11)]
+    outlined: list[Candidate] = []
+    drawn = measure.native_voxels
+    monkeypatch.setattr(measure, "native_voxels", lambda c, *rest: outlined.append(c) or drawn(c, *rest))
+    anatomy = _anatomy()
+    places = learn_places(anatomy, anatomy.probability[0] < 0.5, sides_known=True)
+    volume = _scan(((16.0, 16.0, 16.0), 1.2))
+    law = BurdenLaw(1.0, 1.0, 0.0)
+    (found,) = measure_all([bleed, *spots], OperatingPoint(0.4, 0.2), law, scores, volume, places)
+    assert [each.probability for each in outlined] == [0.5]
+    assert found.probability == pytest.approx(1.09 / 2.09)
+    measure_all([bleed, replace(spots[0], probability=0.011)], POINT, law, scores, volume, places)
+    assert [each.probability for each in outlined[1:]] == [0.5, 0.011]
 
 
 def test_a_candidate_that_is_raised_by_the_others_gets_the_class_that_it_then_has() -> None:
