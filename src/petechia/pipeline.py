@@ -42,9 +42,8 @@ from petechia.report.dataset import dataset_files
 from petechia.report.dicom import dicom_outputs
 from petechia.report.files import render
 from petechia.scan.choose import find_scans
-from petechia.scan.dicom.read import read_dicom, read_echoes, source_headers
-from petechia.scan.echoes import bring_together
-from petechia.scan.nifti import read_other_echoes, read_series
+from petechia.scan.dicom.read import source_headers
+from petechia.scan.series import series_of
 from petechia.store.files import write_file
 from petechia.systems import deepmir, hassanzadeh, kim, rodeja
 from petechia.types import (
@@ -62,7 +61,6 @@ from petechia.types import (
     Reading,
     ScanFile,
     ScoreMap,
-    Series,
     SeriesChoice,
     Status,
     Volume,
@@ -179,15 +177,6 @@ def _built(scan: ScanFile, settings: DetectSettings, card: Card) -> Volume:
         text = f"found {refusal.found} in the QSM beside it; need {refusal.need}. The scan was read without."
         volume = build(series_of(replace(scan, channels=()), settings), settings)
         return replace(volume, findings=(*volume.findings, Finding("qsm-not-used", Outcome.WARN, text)))
-
-
-def series_of(scan: ScanFile, settings: DetectSettings) -> Series:
-    """The scan as stored; several echoes of a gradient echo are brought together."""
-    if scan.dicom is None:
-        series = read_series(scan, settings)
-        return bring_together(series, read_other_echoes(scan, settings, series.phase is None))
-    series = read_dicom(scan)
-    return bring_together(series, read_echoes(scan, series.phase is None))
 
 
 def _exported(

@@ -22,6 +22,7 @@ from petechia.network.card import DEFAULT
 from petechia.network.runtime import score
 from petechia.prepared import prepare
 from petechia.prepared.lookup import nearest_on_volume
+from petechia.scan.series import series_of
 from petechia.simulate.scan import DRAWN_KINDS, IGNORE, LABELS, TAUGHT_CNR
 from petechia.train.systems.examples import Labelled
 from petechia.types import DetectSettings, FloatArray, ScanFile, Volume
@@ -55,7 +56,7 @@ def labelled_scans(data: Path, truth: Path | None = None) -> list[Labelled]:
 def labelled_scan(scan: ScanFile, table: Path, models: pipeline.Models) -> Labelled:
     """One scan with what its table or mask says. Raises Refusal as reading a scan does."""
     settings = DetectSettings()
-    volume = build(pipeline.series_of(scan, settings), settings)
+    volume = build(series_of(scan, settings), settings)
     anatomy = score(models.anatomy, prepare.for_anatomy(volume))
     brain = nearest_on_volume(prepare.brain_mask(anatomy), anatomy.affine_ras, volume)
     is_table = table.name.endswith(TRUTH_SUFFIX)

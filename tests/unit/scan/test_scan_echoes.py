@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from dicom_series import SeriesLook, write_series
-from petechia import pipeline
 from petechia.batch.run import _digests
 from petechia.scan.choose import find_scans
 from petechia.scan.dicom.read import read_dicom, read_echoes
 from petechia.scan.echoes import Attempt, bring_together
+from petechia.scan.series import series_of
 from petechia.types import DetectSettings, Outcome, Protocol, ScanFile, Series
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "real" / "philips_gre"
@@ -63,7 +63,7 @@ def one(given: Path) -> ScanFile:
 
 def read(given: Path) -> Series:
     """As the path reads it."""
-    return pipeline.series_of(one(given), SETTINGS)
+    return series_of(one(given), SETTINGS)
 
 
 def expected(times_ms: tuple[float, ...]) -> np.ndarray:
