@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+
+from petechia.simulate.world import draw_head_options, draw_plan
 
 BENCH = Path(__file__).resolve().parents[2] / "bench" / "detect.py"
 
@@ -64,3 +69,23 @@ def test_the_table_marks_what_is_over_the_budget(bench: ModuleType) -> None:
     assert "| detect, peak MB | 900.0 | 1500 |" in text
     assert "| - network, wall s | 5.0 |  |" in text
     assert "| installed without extras, MB | not measured | 600 |" in text
+
+
+def test_each_hard_page_draws_what_it_is_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve heads of each: every one counts as that page in `bench/world.py`; one to three of a disease."""
+    monkeypatch.syspath_prepend(str(BENCH.parent))
+    for name in ("hard", "world", "finetune", "planted"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    hard, world = importlib.import_module("hard"), importlib.import_module("world")
+    counts: dict[str, set[int]] = {page: set() for page in hard.DISEASES}
+    for index in range(12):
+        rng = np.random.default_rng([index, 4])
+        head, plan = draw_head_options(rng, hard.WIDE), draw_plan("swi", rng, hard.WIDE)
+        for page in hard.PAGES:
+            shown = hard.MISHAPS[page](index, plan, rng) if page in hard.MISHAPS else plan
+            ill = hard.with_disease(hard.DISEASES[page], index, head) if page in hard.DISEASES else head
+            drawn = world._hard(world.Scan(None, asdict(ill), asdict(shown)))
+            assert drawn[page], (page, index)
+            if page in hard.DISEASES:
+                counts[page].add(getattr(ill.pathology, hard.DISEASES[page]))
+    assert set(map(frozenset, counts.values())) == {frozenset({1, 2, 3})}
