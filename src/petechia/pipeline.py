@@ -26,7 +26,7 @@ from petechia.lesions.find import (
     with_spots,
 )
 from petechia.lesions.measure import measure_all
-from petechia.lesions.mirrors import Look, over_mirrors
+from petechia.lesions.mirrors import over_mirrors
 from petechia.lesions.place import learn_places, where_possible
 from petechia.lesions.probability import BurdenLaw, Calibration, calibration_on, weigh
 from petechia.network.card import DEFAULT, SYSTEMS, Card, NetworkFacts, load_card, read_weights
@@ -83,7 +83,6 @@ class Models:
     anatomy: Network
     detector: Network
     second_look: Network | None
-    second_opinion: Network | None = None
 
     @property
     def weights_sha256(self) -> str:
@@ -114,8 +113,7 @@ def load_models(settings: DetectSettings, threads: int = limits.INFERENCE_THREAD
         return compile_network(read_weights(card, facts), facts.classes, threads)
 
     second_look = compiled(card.second_look) if card.second_look else None
-    opinion = compiled(card.second_opinion) if card.second_opinion else None
-    return Models(card, compiled(card.anatomy), compiled(card.detector), second_look, opinion)
+    return Models(card, compiled(card.anatomy), compiled(card.detector), second_look)
 
 
 def read_scan(
@@ -281,19 +279,15 @@ def _second_look(
     candidates: list[Candidate], prepared: Prepared, chi: LocalSusceptibility | None, models: Models
 ) -> FloatArray:
     """Microbleed by the second look, (n,); undecided where the model has none."""
-    if models.second_look is None:
+    network = models.second_look
+    if network is None:
         return np.full(len(candidates), 0.5)
     places = np.array([candidate.at for candidate in candidates], np.intp).reshape(-1, 3)
-    looks = tuple(_bleed_by(each) for each in (models.second_look, models.second_opinion) if each)
+    cmb = network.classes.index("cmb")
     if models.card.system != DEFAULT:
-        return looks[0](cubes(prepared.image[0], places))
+        return classify(network, cubes(prepared.image[0], places))[:, cmb]
     given = cubes_with_susceptibility(prepared.image[0], prepared.affine_ras, places, chi)
-    return over_mirrors(looks, given)
-
-
-def _bleed_by(network: Network) -> Look:
-    """Cubes -> the probability (n,) by a network that each shows a microbleed."""
-    return lambda shown: classify(network, shown)[:, network.classes.index("cmb")]
+    return over_mirrors(lambda shown: classify(network, shown)[:, cmb], given)
 
 
 def _require_trained(volume: Volume, card: Card) -> None:

@@ -33,7 +33,6 @@ def train(
     anatomy_steps: int = 2400,
     anatomy_scans: int = 240,
     second_steps: int | None = None,
-    keep_second_look: Annotated[bool, Parameter(negative=())] = False,
     batch: int = 10,
     learning_rate: float | None = None,
     contrast: Literal["swi", "gre", "qsm", "both", "all"] = "both",
@@ -101,9 +100,6 @@ def train(
     second_steps
         Training steps of the second look at candidates, or of the CNN of hassanzadeh-cnn-yolo: 900,
         with --finetune 100.
-    keep_second_look
-        With --start-from or --finetune: the second look begun from stays, as a second opinion beside the
-        one learned on. They share the looks, so that a reading costs no more.
     batch
         Patches, crops or slices a step.
     learning_rate
@@ -155,7 +151,6 @@ def train(
     settings = TrainSettings(
         out=out, anatomy=anatomy, start_from=start_from, data=data, steps=steps, hard_steps=hard_steps,
         anatomy_steps=anatomy_steps, anatomy_scans=anatomy_scans, second_steps=second_steps, batch=batch,
-        keep_second_look=keep_second_look,
         learning_rate=learning_rate, scans=scans, seed=seed, device=device, bfloat16=bfloat16,
         contrasts=CONTRASTS[contrast], choosing_scans=choosing_scans,
         world=chosen_world(world, off, "petechia train"),

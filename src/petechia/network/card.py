@@ -44,7 +44,6 @@ class Card:
     burden: tuple[float, float, float]  # of lesions.probability.BurdenLaw; 1, 0, 0 changes nothing
     points: tuple[tuple[str, str, float, float], ...]  # name, kind of image or "", definite, possible from
     count: tuple[float, float]  # spread of the logits within one scan, share of microbleeds missed
-    second_opinion: NetworkFacts | None = None  # shares the second look's mirror images
     system: str = DEFAULT  # of SYSTEMS: whose way from the scan to the scores
     inputs: tuple[str, ...] = ()  # what it reads beside the scan: phase, qsm, t2w
     localised: bool = True  # findings in places where no microbleed can be are taken out
@@ -71,7 +70,7 @@ class Card:
     @property
     def weights_sha256(self) -> str:
         """One hash for all that decides a reading: the networks in order, and the numbers that weigh them."""
-        networks = (self.anatomy, self.detector, self.second_look, self.second_opinion)
+        networks = (self.anatomy, self.detector, self.second_look)
         numbers = (
             self.calibration, self.shifts, self.alone, self.burden, self.points, self.count, self.localised,
             self.reads_own_map, self.spots_on,
@@ -129,7 +128,6 @@ def load_card(name: str) -> Card:
             burden=_burden(content["calibration"]),
             points=_points(content["operating_points"]),
             count=(float(content["count"]["logit_spread"]), float(content["count"]["missed_share"])),
-            second_opinion=_facts(networks["second_opinion"]) if "second_opinion" in networks else None,
             system=system,
             inputs=tuple(content.get("channels", ())),
             localised=bool(content.get("localised", True)),

@@ -55,10 +55,7 @@ def finetune_default(settings: TrainSettings, report: Report) -> Path:
     second = shipped if shipped.is_file() else None
     if second and settings.second_steps:
         second = train_second_look(taught + simulated, detector, settings, report, bleed_or_not)
-    other = settings.start_from / "second_opinion.safetensors"
-    opinion = shipped if settings.keep_second_look else other  # stays as it was: it forgets nothing
-    anatomy = settings.start_from / "anatomy.safetensors"
-    trained = Trained(anatomy, detector, second, opinion if opinion.is_file() else None)
+    trained = Trained(settings.start_from / "anatomy.safetensors", detector, second)
     facts = {name: str(value) for name, value in asdict(settings).items() if name not in PATHS}
     facts |= {
         "started_from": origin,

@@ -64,7 +64,6 @@ class Trained:
     anatomy: Path
     detector: Path
     second_look: Path | None  # None: the model has none
-    second_opinion: Path | None = None  # weights of the same build
 
 
 def finish_model(trained: Trained, out: Path, choosing: Choosing, facts: dict[str, str]) -> Path:
@@ -154,11 +153,10 @@ def export_default(trained: Trained, folder: Path) -> dict[str, object]:
         "anatomy": write_network(anatomy, to_onnx(anatomy), "anatomy", folder) | coarse | multiple,
         "detector": write_network(detector, to_onnx(detector), "detector", folder) | fine | multiple,
     }
-    for name, weights in (("second_look", trained.second_look), ("second_opinion", trained.second_opinion)):
-        if weights:
-            second = from_safetensors(build_second_look(), weights.read_bytes())
-            onnx = classifier_to_onnx(second, PATCH_VOXELS)
-            networks[name] = write_network(second, onnx, name, folder) | fine | cube
+    if trained.second_look:
+        second = from_safetensors(build_second_look(), trained.second_look.read_bytes())
+        onnx = classifier_to_onnx(second, PATCH_VOXELS)
+        networks["second_look"] = write_network(second, onnx, "second_look", folder) | fine | cube
     return {
         "card_version": CARD_VERSION,
         "name": "default",

@@ -74,7 +74,6 @@ class TrainSettings:
     anatomy_scans: int = 240  # at 2.5 mm, see train.anatomy_data
     second_steps: int = 900  # of the second look
     second_batch: int = 64  # candidates
-    keep_second_look: bool = False  # the one begun from, as a second opinion beside the one learned on
     batch: int = 10  # detector patches; the anatomy network takes one head at a time
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
@@ -112,7 +111,6 @@ def train(settings: TrainSettings, report: Report) -> Path:
     anatomy = train_anatomy(ensure_anatomy_examples(settings, report), settings, report)
     detector = train_detector(examples, settings, report)
     second = train_second_look(examples, detector, settings, report)
-    opinion = _start_weights(settings, "second_look") if settings.keep_second_look else None
     del examples
     choosing = Choosing(
         settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed, settings.contrasts,
@@ -122,7 +120,7 @@ def train(settings: TrainSettings, report: Report) -> Path:
     facts["examples"] = str(learned_from)
     if origin:
         facts["started_from"] = origin
-    return finish_model(Trained(anatomy, detector, second, opinion), settings.out, choosing, facts)
+    return finish_model(Trained(anatomy, detector, second), settings.out, choosing, facts)
 
 
 def train_anatomy(examples: list[AnatomyExample], settings: TrainSettings, report: Report) -> Path:
@@ -190,12 +188,10 @@ def started_from(settings: TrainSettings) -> str:
     `no-model`, `weights-version` where its card is missing or cannot be used.
     """
     if settings.start_from is None:
-        if settings.keep_second_look:
-            raise _no_start(settings.out, "nothing to go on from, and --keep-second-look")
         return ""
     for name, build in _BUILDERS.items():
         path = settings.start_from / f"{name}.safetensors"
-        if name == "second_look" and not path.is_file() and not settings.keep_second_look:
+        if name == "second_look" and not path.is_file():
             continue  # a model may have none; it is trained from nothing then
         if not path.is_file():
             raise _no_start(path, "no such file")

@@ -118,7 +118,6 @@ def test_the_card_will_say_which_model_it_was(settings: TrainSettings) -> None:
     [
         ("folder", "no-start-weights", "anatomy.safetensors"),
         ("missing", "no-start-weights", "detector.safetensors"),
-        ("nothing to keep", "no-start-weights", "second_look.safetensors"),
         ("cut", "no-start-weights", "detector.safetensors"),
         ("other", "no-start-weights", "detector.safetensors"),
         ("no card", "no-model", "card.json"),
@@ -129,10 +128,7 @@ def test_a_folder_without_a_model_is_refused_before_anything_is_simulated(
     damage: str, code: str, name: str, model: Path, settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detector = model / "detector.safetensors"
-    if damage == "nothing to keep":
-        (model / "second_look.safetensors").unlink()
-        settings = replace(settings, keep_second_look=True)
-    elif damage == "folder":
+    if damage == "folder":
         model.rename(model.with_name("elsewhere"))
     elif damage == "missing":
         detector.unlink()
@@ -168,8 +164,6 @@ def test_a_folder_without_a_model_is_refused_before_anything_is_simulated(
         (("--learning-rate", "0.1"), "bad-learning-rate", "--learning-rate 0.1"),
         (("--learning-rate", "nan"), "bad-learning-rate", "--learning-rate nan"),
         (("--learning-rate", "-1e-3"), "bad-learning-rate", "--learning-rate -0.001"),
-        (("--keep-second-look",), "no-start-weights", "nothing to go on from, and --keep-second-look"),
-        (("kim-rpn", "--keep-second-look"), "bad-switch", "--keep-second-look with kim-rpn"),
         (
             ("--start-from", "x", "--steps", "0", "--anatomy-steps", "0", "--hard-steps", "0"),
             "no-start-weights",

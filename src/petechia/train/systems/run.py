@@ -17,7 +17,7 @@ def train_system(system: str, settings: TrainSettings, switches: Switches, repor
 
     Raises UsageError `bad-switch` where a switch is not of that system, and what the training raises.
     """
-    _require_its_own(system, switches, settings)
+    _require_its_own(system, switches)
     if system == "rodeja-unet3d":
         from petechia.train.systems import rodeja_unet3d
 
@@ -63,7 +63,7 @@ def switched(without: tuple[str, ...], channels: tuple[str, ...], folds: int) ->
     )  # fmt: skip
 
 
-def _require_its_own(system: str, switches: Switches, settings: TrainSettings) -> None:
+def _require_its_own(system: str, switches: Switches) -> None:
     """Raises UsageError `bad-switch`."""
     usual = Switches()
     owners = (
@@ -74,7 +74,6 @@ def _require_its_own(system: str, switches: Switches, settings: TrainSettings) -
         ("--without iron", "deepmir", switches.multi_class != usual.multi_class),
         ("--channels", "deepmir", switches.channels != usual.channels),
         ("--folds", "deepmir", switches.folds != usual.folds),
-        ("--keep-second-look", "default", settings.keep_second_look),
     )
     for option, owner, given in owners:
         if given and system != owner:
