@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize
 
 from petechia import pipeline
@@ -34,6 +35,8 @@ BARE_FP = 0.4
 SCREENING_FP = 4.0  # that a first look may cost
 # The same by contrast, on all choosing scans of it: what docs/accuracy.md wants to be kept to.
 FP_ON = {"swi": 0.5, "gre": 1.0, "qsm": 0.7}
+SURE = 0.8  # that an allowance holds on other scans, as far as these tell
+RESAMPLES = 1000
 LEAST_DEFINITE = 0.1  # where less would still be within FP_ON: a count must not fill with what is no bleed
 LEAST_SCANS = 20  # of a kind of image, from which it has a balanced point of its own
 POSSIBLE = 0.1  # listed from here on, below the definite threshold
@@ -235,15 +238,37 @@ def _balanced(scored: list[ScoredScan], fitted: Fitted, allowed: float) -> float
     bare = [scan for scan in scored if scan.lesions == 0]
     # In fewer scans the first false candidate would decide alone; without any there is nothing to decide by.
     if len(bare) * BARE_FP >= 1 and len(_pooled(bare)[1]):
-        lowest = max(lowest, _threshold(bare, fitted, BARE_FP))
+        lowest = max(lowest, _threshold(bare, fitted, BARE_FP, sure=0.5))
     return lowest
 
 
-def _threshold(scored: list[ScoredScan], fitted: Fitted, allowed: float) -> float:
-    """The lowest probability with at most `allowed` false positives a scan."""
+def _threshold(scored: list[ScoredScan], fitted: Fitted, allowed: float, sure: float = SURE) -> float:
+    """The lowest probability at which other scans like these have at most `allowed` false positives each.
+
+    With `sure` certainty, by the bootstrap over the scans: exactly so many here are more on half the others.
+    """
     _, hit = _pooled(scored)
-    calibrated = np.concatenate([_calibrated(scan, fitted)[~np.isnan(scan.hit)] for scan in scored])
-    return round(lowest_within(allowed * len(scored), calibrated, hit), 4)
+    own = [_calibrated(scan, fitted)[~np.isnan(scan.hit)] for scan in scored]
+    number = np.repeat(np.arange(len(scored)), [len(each) for each in own])
+    calibrated = np.concatenate(own)
+    places = (calibrated[hit == 0], number[hit == 0])
+    room = surely_within(allowed, places, len(scored), sure)
+    return round(lowest_within(room, calibrated, hit), 4)
+
+
+def surely_within(allowed: float, false: tuple[FloatArray, NDArray[np.intp]], scans: int, sure: float) -> int:
+    """How many of the likeliest false candidates leave a resample of the scans within `allowed` a scan.
+
+    In a share of at least `sure` of RESAMPLES. false: the probability of each (n,), and its scan (n,), 0 to
+    scans - 1.
+    """
+    probability, number = false
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(scans, np.full(scans, 1.0 / scans), RESAMPLES)  # (RESAMPLES, scans)
+    of = number[np.argsort(-probability, kind="stable")][: int(2 * allowed * scans) + 1]
+    counted = np.cumsum(drawn[:, of], 1)  # (RESAMPLES, first so many)
+    within = (counted <= allowed * scans).mean(0) >= sure  # falls as more are counted
+    return int(within.sum())
 
 
 def choose_count(

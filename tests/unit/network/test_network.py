@@ -66,20 +66,6 @@ def test_a_point_of_a_kind_of_image_goes_before_the_one_for_any(model: Path) -> 
         card.point("unheard of", "swi")
 
 
-def test_a_second_opinion_belongs_to_the_weights(model: Path) -> None:
-    without = cards.load_card(str(model))
-    content = json.loads((model / "card.json").read_text())
-    content["networks"].pop("second_opinion", None)
-    content["networks"]["second_opinion"] = content["networks"]["detector"] | {"sha256": 64 * "0"}
-    (model / "card.json").write_text(json.dumps(content))
-    card = cards.load_card(str(model))
-    assert card.second_opinion is not None
-    assert card.weights_sha256 != without.weights_sha256
-    with pytest.raises(EnvironmentFailure) as caught:
-        cards.read_weights(card, card.second_opinion)
-    assert caught.value.code == "weights-hash"
-
-
 def test_the_files_of_what_ships_stay_small() -> None:
     """12 MB for the default, 40 MB for the four systems together."""
     size = {

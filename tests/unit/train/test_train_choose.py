@@ -16,8 +16,10 @@ from petechia.train.choose import (
     BARE_FP,
     LEAST_SCANS,
     SCREENING_FP,
+    SURE,
     Fitted,
     ScoredScan,
+    _threshold,
     choose_count,
     choose_points,
     contrast_named,
@@ -25,6 +27,7 @@ from petechia.train.choose import (
     fit_calibration,
     images_and_maps,
     points_by_image,
+    surely_within,
     with_and_without_phase,
 )
 
@@ -131,16 +134,27 @@ def test_bleeds_that_do_not_come_together_leave_each_candidate_as_it_is() -> Non
     assert among_others(own, burden) == pytest.approx(own, abs=0.05)
 
 
-def test_thresholds_are_the_lowest_that_keep_to_the_false_positives_allowed() -> None:
-    scans = _scans(100)
-    points = choose_points(scans, Fitted(TRUE))
-    for name, allowed in (("balanced", BALANCED_FP), ("screening", SCREENING_FP)):
-        limit = points[name].definite
-        p = [(calibrate(s.scores, TRUE), s.hit) for s in scans]
-        at = sum(int(((q >= limit - 1e-4) & (hit == 0)).sum()) for q, hit in p) / len(scans)
-        below = sum(int(((q >= limit - 0.02) & (hit == 0)).sum()) for q, hit in p) / len(scans)
-        assert at <= allowed + 0.02
-        assert below > allowed
+@pytest.mark.parametrize("allowed", [BALANCED_FP, SCREENING_FP])
+def test_on_all_other_scans_a_threshold_keeps_to_its_allowance_as_surely_as_it_says(allowed: float) -> None:
+    """Chosen on sixty scans at a time, a hundred times; four thousand others tell what each lets through."""
+    others = np.concatenate([calibrate(s.scores, TRUE)[s.hit == 0] for s in _scans(4000, seed=1000)])
+    kept, spent = 0, []
+    for seed in range(100):
+        limit = _threshold(_scans(60, seed=seed), Fitted(TRUE), allowed)
+        spent.append(float((others >= limit).sum()) / 4000)
+        kept += spent[-1] <= allowed
+    assert SURE - 0.12 <= kept / 100 <= SURE + 0.12
+    assert 0.6 * allowed < np.median(spent) < allowed
+
+
+def test_room_is_what_every_resample_of_one_kind_of_scan_holds() -> None:
+    """By hand: where each scan has one false candidate, any resample has as many as scans."""
+    p = np.linspace(0.9, 0.1, 20)
+    assert surely_within(1.0, (p, np.arange(20)), 20, 0.9) == 20
+    assert surely_within(0.0, (p, np.arange(20)), 20, 0.9) == 0
+    # All in one scan: P(drawn k times or more) of 20 is 0.64, 0.26, 0.075, 0.016 for k of 1, 2, 3, 4.
+    for sure, most_drawn in ((0.8, 2), (0.95, 3), (0.99, 4)):
+        assert surely_within(1.0, (p, np.zeros(20, int)), 20, sure) == 20 // most_drawn
 
 
 def test_each_kind_of_image_has_the_threshold_that_its_own_scans_allow() -> None:
@@ -158,11 +172,11 @@ def test_each_kind_of_image_has_the_threshold_that_its_own_scans_allow() -> None
         mine = [s for s in scans if (s.contrast, s.alone) == (contrast, alone)]
         false = np.concatenate([calibrate(s.scores, TRUE)[s.hit == 0] for s in mine])
         within = false >= points[name].definite - 1e-4
-        assert within.sum() <= allowed * len(mine) + 1
-        assert (false >= points[name].definite - 0.05).sum() > allowed * len(mine)
+        assert within.sum() <= allowed * len(mine)
+        assert (false >= points[name].definite - 0.2).sum() > allowed * len(mine)
         assert points[name].possible <= points[name].definite / 2
         screening = by_image["screening"][name].definite
-        assert (false >= screening).sum() <= SCREENING_FP * len(mine) + 1
+        assert (false >= screening).sum() <= SCREENING_FP * len(mine)
         assert (false >= screening - 0.05).sum() > SCREENING_FP * len(mine) or screening < 0.05
         assert screening <= points[name].definite
     assert points["gre"].definite < points["swi"].definite
