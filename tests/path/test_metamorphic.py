@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import ndimage
-from whole_path import Scan, read, write
+from whole_path import Scan, dots, read, write
 
 from petechia import geometry
 from petechia.pipeline import Models
@@ -131,10 +131,7 @@ def _mm(index: tuple[np.intp, ...]) -> tuple[float, float, float]:
 
 
 def _found(bench: _Bench, place: tuple[float, float, float] | None, models: Models, path: Path) -> np.ndarray:
-    """Where bleeds are listed in the head with one at a place, or with none, read without its phase.
-
-    The one is called or is possible: alone on its scan, and without a phase, it may be a calcification.
-    """
+    """Where microbleeds are read in the head with one bleed at a place, or with none."""
     head = bench.head
     if place:
         maps = Maps(*(each.clone() for each in (head.maps.chi_ppm, head.maps.r2star_per_s, head.maps.signal)))
@@ -143,11 +140,7 @@ def _found(bench: _Bench, place: tuple[float, float, float] | None, models: Mode
         add_planted(bleed, head.grid, maps, head.iron_share)
         head = replace(head, maps=maps, planted=(bleed,))
     scan = simulate_scan(head, PLAN, 11)
-    reading = read(write(path, scan.image.astype(np.int16), scan.affine_ras), models)
-    kinds = (LesionClass.CMB, LesionClass.POSSIBLE)
-    return np.array([each.centre_ras_mm for each in reading.lesions or () if each.kind in kinds]).reshape(
-        -1, 3
-    )
+    return dots(read(write(path, scan.image.astype(np.int16), scan.affine_ras), models))
 
 
 def test_a_lesion_that_is_taken_out_is_lost_and_one_that_moves_moves(
