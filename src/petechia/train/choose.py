@@ -38,7 +38,7 @@ FP_ON = {"swi": 0.5, "gre": 1.0, "qsm": 0.7}
 SURE = 0.8  # that an allowance holds on other scans, as far as these tell
 RESAMPLES = 1000
 LEAST_DEFINITE = 0.1  # where less would still be within FP_ON: a count must not fill with what is no bleed
-LEAST_SCANS = 20  # of a kind of image, from which it has a balanced point of its own
+LEAST_SCANS = 20  # of a kind of image, from which it has points of its own
 POSSIBLE = 0.1  # listed from here on, below the definite threshold
 COVERAGE = 0.9  # of the count's interval
 SHIFTED = ("gre", "qsm")  # contrasts with an intercept of their own
@@ -249,24 +249,22 @@ def _threshold(scored: list[ScoredScan], fitted: Fitted, allowed: float, sure: f
     """
     _, hit = _pooled(scored)
     own = [_calibrated(scan, fitted)[~np.isnan(scan.hit)] for scan in scored]
-    number = np.repeat(np.arange(len(scored)), [len(each) for each in own])
+    number = np.repeat(np.arange(len(scored)), [len(each) for each in own])  # which scan each is of
     calibrated = np.concatenate(own)
-    places = (calibrated[hit == 0], number[hit == 0])
-    room = surely_within(allowed, places, len(scored), sure)
+    ranked = np.argsort(-calibrated, kind="stable")
+    room = surely_within(allowed, number[ranked][hit[ranked] == 0], len(scored), sure)
     return round(lowest_within(room, calibrated, hit), 4)
 
 
-def surely_within(allowed: float, false: tuple[FloatArray, NDArray[np.intp]], scans: int, sure: float) -> int:
+def surely_within(allowed: float, false_in: NDArray[np.intp], scans: int, sure: float) -> int:
     """How many of the likeliest false candidates leave a resample of the scans within `allowed` a scan.
 
-    In a share of at least `sure` of RESAMPLES. false: the probability of each (n,), and its scan (n,), 0 to
-    scans - 1.
+    In a share of at least `sure` of RESAMPLES. false_in (n,): the scan that each lies in, 0 to scans - 1, by
+    falling probability.
     """
-    probability, number = false
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(scans, np.full(scans, 1.0 / scans), RESAMPLES)  # (RESAMPLES, scans)
-    of = number[np.argsort(-probability, kind="stable")][: int(2 * allowed * scans) + 1]
-    counted = np.cumsum(drawn[:, of], 1)  # (RESAMPLES, first so many)
+    counted = np.cumsum(drawn[:, false_in[: int(2 * allowed * scans) + 1]], 1)  # (RESAMPLES, first so many)
     within = (counted <= allowed * scans).mean(0) >= sure  # falls as more are counted
     return int(within.sum())
 
