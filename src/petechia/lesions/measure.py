@@ -14,12 +14,11 @@ from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.find import Candidate, OperatingPoint, classify
 from petechia.lesions.join import is_one_dark_place
 from petechia.lesions.place import Places
-from petechia.lesions.probability import BurdenLaw, among_others
+from petechia.lesions.probability import BurdenLaw, among_others, at_most_among_others
 from petechia.types import FloatArray, Lesion, LesionClass, ScoreMap, Volume
 
 REACH_MM = 1.0  # a lesion may spread this far beyond the network's outline
 HALF = 0.5  # a voxel belongs where it has lost half of the deepest loss
-RISES = 20.0  # times, at most, that the others of a scan make a candidate likelier: some fifty bleeds do
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,11 +42,14 @@ def measure_all(
 
     candidates: by falling probability, each weighed by itself; here each place is weighed among the others.
     """
-    never = [each.probability for each in candidates if not _may_be_listed(each, point.possible)]
-    may = [each for each in candidates if _may_be_listed(each, point.possible)]
+    alone = np.array([each.probability for each in candidates])
+    # Of most spots no row can come, and an outline costs 2 ms; they are company for the others all the same.
+    listable = at_most_among_others(alone, burden) >= point.possible
+    listable |= np.array([each.rival is not None for each in candidates], bool)
+    may = [each for each, can in zip(candidates, listable, strict=True) if can]
     found = dark_places(may, point.possible, scores, volume)
-    own = np.array([each.candidate.probability for each in found] + never)
-    probability = among_others(own, burden)[: len(found)]
+    own = np.array([each.candidate.probability for each in found])
+    probability = among_others(np.concatenate([own, alone[~listable]]), burden)[: len(found)]
     listed: list[tuple[LesionClass, Found]] = []
     for each, p in zip(found, probability, strict=True):
         weighed = replace(each, candidate=replace(each.candidate, probability=float(p)))
@@ -59,11 +61,6 @@ def measure_all(
     return tuple(
         _lesion(number, kind, each, volume, places) for number, (kind, each) in enumerate(listed, start=1)
     )
-
-
-def _may_be_listed(candidate: Candidate, possible: float) -> bool:
-    """Whether a row can come of it; of most spots none can, and an outline costs 2 ms."""
-    return candidate.probability * RISES >= possible or candidate.rival is not None
 
 
 def dark_places(

@@ -82,6 +82,14 @@ def among_others(own: FloatArray, law: BurdenLaw) -> FloatArray:
     return probability
 
 
+def at_most_among_others(own: FloatArray, law: BurdenLaw) -> FloatArray:
+    """The highest (n,) that `among_others` can make of each where any of the others may turn out to be doubles.
+
+    own (n,): alone, of all candidates, doubles included; without these no more is expected among the others.
+    """
+    return among_others(own, law if law.others > 0 else replace(law, others=0.0))
+
+
 def logit(probability: FloatArray) -> FloatArray:
     """log(p / (1 - p)) with p kept CLIP away from 0 and 1; any shape, kept, float64."""
     clipped = np.clip(np.asarray(probability, dtype=np.float64), CLIP, 1.0 - CLIP)

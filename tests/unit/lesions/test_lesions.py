@@ -127,8 +127,11 @@ def test_what_no_company_can_raise_to_a_row_is_not_outlined_and_is_company_all_t
     (found,) = measure_all([bleed, *spots], OperatingPoint(0.4, 0.2), law, scores, volume, places)
     assert [each.probability for each in outlined] == [0.5]
     assert found.probability == pytest.approx(1.09 / 2.09)
-    measure_all([bleed, replace(spots[0], probability=0.011)], POINT, law, scores, volume, places)
-    assert [each.probability for each in outlined[1:]] == [0.5, 0.011]
+    for own, drawn_too in ((0.142, []), (0.144, [0.144])):  # odds of 1/6, times 1.5, are 0.2 of probability
+        outlined.clear()
+        pair = [bleed, replace(spots[0], probability=own)]
+        measure_all(pair, OperatingPoint(0.4, 0.2), law, scores, volume, places)
+        assert [each.probability for each in outlined] == [0.5, *drawn_too]
 
 
 def test_a_candidate_that_is_raised_by_the_others_gets_the_class_that_it_then_has() -> None:
