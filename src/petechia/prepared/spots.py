@@ -67,7 +67,8 @@ def strongest(
     """
     scale = np.maximum(SIGMA_MM, spacing_mm)
     smooth = ndimage.gaussian_filter(shown, SIGMA_MM / np.asarray(spacing_mm), truncate=3.0)
-    tops = (smooth == ndimage.maximum_filter(smooth, 3)) & inside & (smooth > 0)
+    # Above the lowest value, not above zero: a dot in a map's trough is a dot, a plateau at the end is none.
+    tops = (smooth == ndimage.maximum_filter(smooth, 3)) & inside & (smooth > smooth.min())
     places = np.argwhere(tops)
     i, j, k = np.asarray(spacing_mm) / scale
     strength = least_curvature(smooth, places, (i, j, k))

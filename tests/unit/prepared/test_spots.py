@@ -54,6 +54,17 @@ def test_a_small_ball_of_the_same_chi_stands_out_against_any_vein() -> None:
     assert len(places) <= MOST_SPOTS
 
 
+def test_a_dot_in_a_trough_of_the_map_is_a_spot_and_a_plateau_is_none() -> None:
+    """White matter of -0.1 ppm about a dot that, smoothed, stays below zero."""
+    chi = np.full((30, 30, 20), -0.1, np.float32)
+    chi[15, 14, 9] = 0.1
+    chi[:, :, 15:] = -0.2  # the lowest that counts
+    places, strength = strongest(chi, np.ones(chi.shape, bool), SIDE)
+    assert places[0].tolist() == [15, 14, 9]
+    assert strength[0] > 0.0
+    assert len(places) < 10
+
+
 def test_the_strength_of_a_smoothed_point_is_known() -> None:
     """A Gaussian of sigma s smoothed by SIGMA_MM: height a (s^2 / t^2)^1.5, curvature height / t^2."""
     fine, spread, height = (0.2, 0.2, 0.2), 0.9, 0.5
