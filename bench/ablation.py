@@ -43,11 +43,13 @@ from petechia.simulate.head import HeadOptions
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.scan import CMB
 from petechia.simulate.world import World, draw_head_options, draw_plan
-from petechia.train import data
+from petechia.store.arrays import write_arrays
+from petechia.train import candidates, data
 from petechia.train.choose import ScoredScan, contrast_named, fit_calibration, images_and_maps
+from petechia.train.loop import Phase, run_phase
 from petechia.train.mine import cmb_scorer, proposals
 from petechia.train.model import build_detector, build_second_look
-from petechia.train.train import Phase, TrainSettings, run_phase
+from petechia.train.settings import TrainSettings
 from petechia.types import AnyArray, DetectSettings, FloatArray, ScanFile
 from petechia.volume.build import build
 
@@ -95,10 +97,10 @@ def learned(folder: Path, seed: int) -> Learned:
     """Every candidate of the training scans, and what each scan was made of."""
     kept = folder / "ablation" / "learned.npz"
     if not kept.is_file():
-        data.write_arrays(kept, _proposed(folder, seed))
+        write_arrays(kept, _proposed(folder, seed))
     with np.load(kept, allow_pickle=False) as stored:
         names = stored["names"].tolist()
-        seen = _middle(stored["cubes"], CROP + 2 * data.JITTER_VOXELS)
+        seen = _middle(stored["cubes"], CROP + 2 * candidates.JITTER_VOXELS)
         return Learned(seen, stored["kind"], stored["scan"], tuple(map(_drawn, names)))
 
 
@@ -119,7 +121,7 @@ def _proposed(folder: Path, seed: int) -> dict[str, AnyArray]:
     for path in sorted((folder / "examples").glob(f"*_{seed}0*_*.npz")):
         example = data.load(path)
         places, kind = proposals(score_example(example), example)
-        cubes.append(data.candidate_cubes(example, places))
+        cubes.append(candidates.candidate_cubes(example, places))
         kinds.append(kind)
         scans.append(np.full(len(kind), len(names)))
         names.append(path.stem)
@@ -147,7 +149,7 @@ def held(folder: Path) -> list[Held]:
     for scan in images_and_maps(dataset):
         kept = folder / "ablation" / f"{scan.name}.npz"
         if not kept.is_file():
-            data.write_arrays(kept, asdict(_held(scan, dataset, settings, models)))
+            write_arrays(kept, asdict(_held(scan, dataset, settings, models)))
         with np.load(kept, allow_pickle=False) as stored:
             found.append(
                 Held(
@@ -238,7 +240,7 @@ def trained(arm: Arm, known: Learned, seed: int, steps: int) -> torch.nn.Module:
     rng = np.random.default_rng([seed, 12])
     channels = torch.tensor(arm.channels).reshape(1, 2, 1, 1, 1)
     kind = known.kind if arm.mimics else (known.kind == CMB).astype(np.intp)
-    drawn = data.candidate_batches(known.cubes[arm.keep], kind[arm.keep], 64, rng)
+    drawn = candidates.candidate_batches(known.cubes[arm.keep], kind[arm.keep], 64, rng)
     batches = ((cubes * channels, kind) for cubes, kind in drawn)
     with tempfile.TemporaryDirectory() as out:
         settings = replace(TrainSettings(out=Path(out), seed=seed, bfloat16=True), average=arm.average)
@@ -299,7 +301,7 @@ def runs_of(
         kept = given.folder / "ablation" / f"arm{number:02d}_seed{seed}_steps{given.steps}.npz"
         if not kept.is_file():
             network = trained(arm, known, seed, given.steps)
-            data.write_arrays(kept, {"found": found_by_scan(scored(network, arm.channels, scans))})
+            write_arrays(kept, {"found": found_by_scan(scored(network, arm.channels, scans))})
         with np.load(kept, allow_pickle=False) as stored:
             runs.append(stored["found"])
     return runs

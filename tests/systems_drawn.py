@@ -8,8 +8,8 @@ import numpy as np
 
 from petechia.simulate.scan import LABELS
 from petechia.train.data import OUTSIDE
+from petechia.train.settings import TrainSettings
 from petechia.train.systems.examples import SystemExample
-from petechia.train.train import TrainSettings
 
 SIDE = 80
 BLEEDS = ((24, 30, 28), (52, 40, 44), (40, 58, 24))

@@ -26,13 +26,14 @@ from petechia.lesions.find import (
     with_spots,
 )
 from petechia.lesions.measure import measure_all
-from petechia.lesions.mirrors import over_mirrors
+from petechia.lesions.mirrors import looked_at_closely, over_mirrors
 from petechia.lesions.place import learn_places, where_possible
 from petechia.lesions.probability import BurdenLaw, Calibration, calibration_on, weigh
 from petechia.network.card import DEFAULT, SYSTEMS, Card, NetworkFacts, load_card, read_weights
 from petechia.network.runtime import Network, classify, compile_network, finite, score
 from petechia.prepared import prepare
 from petechia.prepared import systems as for_systems
+from petechia.prepared.close import close_cubes
 from petechia.prepared.lookup import nearest_on_grid, nearest_on_volume
 from petechia.prepared.patches import cubes, cubes_with_susceptibility
 from petechia.prepared.phase import iron_beside
@@ -83,6 +84,7 @@ class Models:
     anatomy: Network
     detector: Network
     second_look: Network | None
+    close_look: Network | None
 
     @property
     def weights_sha256(self) -> str:
@@ -113,7 +115,8 @@ def load_models(settings: DetectSettings, threads: int = limits.INFERENCE_THREAD
         return compile_network(read_weights(card, facts), facts.classes, threads)
 
     second_look = compiled(card.second_look) if card.second_look else None
-    return Models(card, compiled(card.anatomy), compiled(card.detector), second_look)
+    close = compiled(card.close_look) if card.close_look else None
+    return Models(card, compiled(card.anatomy), compiled(card.detector), second_look, close)
 
 
 def read_scan(
@@ -260,7 +263,7 @@ def _weighed(
         chi, told = iron_beside(*seen)
     contrast = seen[0].protocol.contrast
     alone = chi is None and contrast != "qsm"  # a QSM tells iron from calcium by itself
-    second = _second_look(candidates, prepared, chi, models)
+    second = _second_look(candidates, prepared, (seen[0], chi), models)
     weighed = weigh(candidates, second, _calibration(models.card, contrast, alone))
     return weighed, told, kind_of_image(contrast, alone)
 
@@ -276,18 +279,29 @@ def _told_of_channels(volume: Volume, card: Card) -> tuple[Finding, ...]:
 
 
 def _second_look(
-    candidates: list[Candidate], prepared: Prepared, chi: LocalSusceptibility | None, models: Models
+    candidates: list[Candidate],
+    prepared: Prepared,
+    seen: tuple[Volume, LocalSusceptibility | None],
+    models: Models,
 ) -> FloatArray:
-    """Microbleed by the second look, (n,); undecided where the model has none."""
-    network = models.second_look
+    """Microbleed by the second look and the close one, (n,); undecided where the model has no second look."""
+    network, close = models.second_look, models.close_look
     if network is None:
         return np.full(len(candidates), 0.5)
     places = np.array([candidate.at for candidate in candidates], np.intp).reshape(-1, 3)
     cmb = network.classes.index("cmb")
     if models.card.system != DEFAULT:
         return classify(network, cubes(prepared.image[0], places))[:, cmb]
+    volume, chi = seen
     given = cubes_with_susceptibility(prepared.image[0], prepared.affine_ras, places, chi)
-    return over_mirrors(lambda shown: classify(network, shown)[:, cmb], given)
+    second = over_mirrors(lambda shown: classify(network, shown)[:, cmb], given)
+    if close is None or not models.card.looks_closely(volume.protocol.contrast):
+        return second
+    return looked_at_closely(
+        second,
+        lambda shown: classify(close, shown)[:, cmb],
+        lambda which: close_cubes(volume, prepared, places[which], chi),
+    )
 
 
 def _require_trained(volume: Volume, card: Card) -> None:

@@ -282,6 +282,8 @@ class Prepared:
     image: FloatArray  # (c, i, j, k) float32
     affine_ras: FloatArray  # (4, 4) prepared voxel centre -> RAS+ mm
     spacing_mm: float
+    floor: float = 0.0  # value of the scan that is zero in the image
+    level: float = 1.0  # value of the scan that is one in it
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -102,8 +102,8 @@ def active_learning(
     require_train("active-learning")
     from petechia.store.place import check_root
     from petechia.train.active_run import ActiveOptions, draw_curve, next_round
+    from petechia.train.settings import TrainSettings
     from petechia.train.systems.run import begun_from
-    from petechia.train.train import TrainSettings
     from petechia.types import DISCLAIMER
 
     begun = begun_from("rodeja-unet3d", start_from)[1] if start_from else None

@@ -33,6 +33,8 @@ def train(
     anatomy_steps: int = 2400,
     anatomy_scans: int = 240,
     second_steps: int | None = None,
+    close_steps: int = 0,
+    start_share: float = 0.0,
     batch: int = 10,
     learning_rate: float | None = None,
     contrast: Literal["swi", "gre", "qsm", "both", "all"] = "both",
@@ -100,6 +102,11 @@ def train(
     second_steps
         Training steps of the second look at candidates, or of the CNN of hassanzadeh-cnn-yolo: 900,
         with --finetune 100.
+    close_steps
+        Training steps of a close look, at the scan's own voxels, on top of the second look; with 0 a model
+        has none, with --finetune that of the model begun from stays.
+    start_share
+        How much of the second look begun from stays in the mean of weights that is kept: 0.5 is half way.
     batch
         Patches, crops or slices a step.
     learning_rate
@@ -137,20 +144,23 @@ def train(
         ("bad-steps", "--anatomy-steps", anatomy_steps, first),
         ("bad-count", "--anatomy-scans", anatomy_scans, 2),
         ("bad-steps", "--second-steps", second_steps, 0 if tuned else first),
+        ("bad-steps", "--close-steps", close_steps, 0),
         ("bad-count", "--choosing-scans", choosing_scans, 0 if tuned else 1),
     ))  # fmt: skip
     require_rate(learning_rate, "petechia train")
+    _require_share(start_share, start_from is not None or tuned)
     require_train("train")
     from petechia.store.place import check_root
+    from petechia.train.settings import TrainSettings
     from petechia.train.systems.run import begun_from, switched, train_system
-    from petechia.train.train import TrainSettings
     from petechia.types import DISCLAIMER
 
     name, start_from = begun_from(system, finetune) if finetune else (system, start_from)
     check_root(out, [given for given in (anatomy, start_from, data) if given])
     settings = TrainSettings(
         out=out, anatomy=anatomy, start_from=start_from, data=data, steps=steps, hard_steps=hard_steps,
-        anatomy_steps=anatomy_steps, anatomy_scans=anatomy_scans, second_steps=second_steps, batch=batch,
+        anatomy_steps=anatomy_steps, anatomy_scans=anatomy_scans, second_steps=second_steps,
+        close_steps=close_steps, start_share=start_share, batch=batch,
         learning_rate=learning_rate, scans=scans, seed=seed, device=device, bfloat16=bfloat16,
         contrasts=CONTRASTS[contrast], choosing_scans=choosing_scans,
         world=chosen_world(world, off, "petechia train"),
@@ -193,6 +203,18 @@ def _check(least: tuple[tuple[str, str, int, int], ...]) -> None:
                 code, where, found=f"{option} {given}", need=f"{lowest} or more",
                 remedy="Leave it away for the default.",
             )  # fmt: skip
+
+
+def _require_share(share: float, begun: bool) -> None:
+    """UsageError `bad-fraction` for a mean of weights with nothing else in it, or with nothing begun from."""
+    if share == 0 or (begun and 0.0 < share < 1.0):
+        return
+    raise UsageError(
+        "bad-fraction", "petechia train",
+        found=f"--start-share {share:g}" + ("" if begun else " and no model"),
+        need="0 or more, below 1, and a model to begin from",
+        remedy="Example: --start-from DIR --start-share 0.5.",
+    )  # fmt: skip
 
 
 def require_rate(learning_rate: float, where: str) -> None:

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from petechia.lesions.probability import logit
 from petechia.types import FloatArray
 
 MIRRORS = tuple(axes for count in (1, 2, 3) for axes in combinations((2, 3, 4), count))
+CLOSE_FROM = 0.03  # of the second look: what is less stays less
 WORTH_IT = 0.1  # a cube that alone gives less is no bleed in any mirror, and each look costs 5 ms
 
 
@@ -26,7 +28,26 @@ def over_mirrors(look: Callable[[FloatArray], FloatArray], cubes: FloatArray) ->
     seen = np.array(look(cubes), dtype=np.float64)
     again = np.flatnonzero(seen >= WORTH_IT)
     if len(again):
-        every: list[FloatArray] = [seen[again]]
-        every += [look(np.ascontiguousarray(np.flip(cubes[again], axes))) for axes in MIRRORS]
-        seen[again] = special.expit(logit(np.stack(every)).mean(0))
+        others = [look(np.ascontiguousarray(np.flip(cubes[again], axes))) for axes in MIRRORS]
+        seen[again] = special.expit(logit(np.stack([seen[again], *others])).mean(0))
     return seen
+
+
+def looked_at_closely(
+    second: FloatArray,
+    look: Callable[[FloatArray], FloatArray],
+    cut: Callable[[NDArray[np.intp]], FloatArray],
+) -> FloatArray:
+    """Probabilities (n,) of the second look, where CLOSE_FROM or more with the close look's log-odds added.
+
+    cut: which of the n -> their close cubes; look: cubes -> probability, as in `over_mirrors`, here over all
+    mirror images alike.
+    """
+    closer = second.copy()
+    which = np.flatnonzero(second >= CLOSE_FROM)
+    if len(which):
+        cubes = cut(which)
+        images = [cubes, *(np.ascontiguousarray(np.flip(cubes, axes)) for axes in MIRRORS)]
+        own = np.mean([logit(look(image)) for image in images], 0)
+        closer[which] = special.expit(logit(second[which]) + own)
+    return closer

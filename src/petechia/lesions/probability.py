@@ -83,7 +83,7 @@ def among_others(own: FloatArray, law: BurdenLaw) -> FloatArray:
 
 
 def at_most_among_others(own: FloatArray, law: BurdenLaw) -> FloatArray:
-    """The highest (n,) that `among_others` can make of each where any of the others may turn out to be doubles.
+    """The highest (n,) that `among_others` can make of each where others may turn out to be doubles.
 
     own (n,): alone, of all candidates, doubles included; without these no more is expected among the others.
     """

@@ -49,6 +49,8 @@ class Card:
     localised: bool = True  # findings in places where no microbleed can be are taken out
     reads_own_map: bool = False  # of a QSM: what lies beyond the greys that it is turned to
     spots_on: tuple[str, ...] = ()  # contrasts on which the second look has learned spots
+    close_look: NetworkFacts | None = None  # at the scan's own voxels, on top of the second look
+    close_on: tuple[str, ...] = ()  # contrasts on which the close look has a say
     anatomy_folder: Path | None = None  # of the anatomy network where it is another model's; None: its own
 
     def point(self, name: str, image: str) -> tuple[float, float]:
@@ -67,13 +69,17 @@ class Card:
         """Whether the second look is shown the spots of an image; of an unknown contrast as of SWI."""
         return (contrast or "swi") in self.spots_on
 
+    def looks_closely(self, contrast: str | None) -> bool:
+        """Whether the close look has a say on an image; of an unknown contrast as of SWI."""
+        return (contrast or "swi") in self.close_on
+
     @property
     def weights_sha256(self) -> str:
         """One hash for all that decides a reading: the networks in order, and the numbers that weigh them."""
-        networks = (self.anatomy, self.detector, self.second_look)
+        networks = (self.anatomy, self.detector, self.second_look, self.close_look)
         numbers = (
             self.calibration, self.shifts, self.alone, self.burden, self.points, self.count, self.localised,
-            self.reads_own_map, self.spots_on,
+            self.reads_own_map, self.spots_on, *([self.close_on] if self.close_on else []),
         )  # fmt: skip
         facts = [[each.sha256 for each in networks if each], numbers]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -133,6 +139,8 @@ def load_card(name: str) -> Card:
             localised=bool(content.get("localised", True)),
             reads_own_map=bool(content.get("reads_own_map", False)),
             spots_on=tuple(content.get("spots_on", ())),
+            close_look=_facts(networks["close_look"]) if "close_look" in networks else None,
+            close_on=tuple(content.get("close_on", ())),
             anatomy_folder=shared.folder if shared else None,
         )
     except (KeyError, TypeError, ValueError) as error:

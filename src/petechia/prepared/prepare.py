@@ -110,4 +110,5 @@ def _finish(image: FloatArray, scaling: Scaling, grid: Grid) -> Prepared:
     scaled = (image - np.float32(scaling.floor)) / np.float32(scaling.level - scaling.floor)
     np.clip(scaled, 0.0, CLIP, out=scaled)
     scaled.setflags(write=False)
-    return Prepared(scaled[None].astype(np.float32), grid.affine_ras, grid.spacing_mm)
+    whole = scaled[None].astype(np.float32)
+    return Prepared(whole, grid.affine_ras, grid.spacing_mm, scaling.floor, scaling.level)

@@ -108,8 +108,19 @@ def own_map(
     chi = volume.chi_ppm
     box, factors, affine = about_the_brain(chi.shape, volume.affine_ras, brain, brain_affine_ras)
     values: FloatArray = geometry.block_means(chi[box], factors)
-    risen = OWN_MAP_UNIT * np.arcsinh(values / np.float32(OWN_MAP_PPM))
-    return LocalSusceptibility(np.clip(risen, -CLIP, CLIP).astype(np.float32), affine)
+    return LocalSusceptibility(risen(values), affine)
+
+
+def risen(chi_ppm: FloatArray) -> FloatArray:
+    """Susceptibility as `own_map` shows it, float32, any shape."""
+    shown: FloatArray = OWN_MAP_UNIT * np.arcsinh(chi_ppm / np.float32(OWN_MAP_PPM))
+    return shown.clip(-CLIP, CLIP).astype(np.float32)
+
+
+def lowered(shown: FloatArray) -> FloatArray:
+    """The inverse of `risen`: in ppm."""
+    chi_ppm: FloatArray = np.float32(OWN_MAP_PPM) * np.sinh(shown / np.float32(OWN_MAP_UNIT))
+    return chi_ppm
 
 
 def _standardised(chi: FloatArray, inside: NDArray[np.bool_], affine_ras: FloatArray) -> LocalSusceptibility:

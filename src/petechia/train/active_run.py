@@ -15,9 +15,9 @@ from petechia.store.files import write_file
 from petechia.train.active import CALLED, LEAST_PROBABILITY, Plan, Point, Ranked, learning_curve, rank
 from petechia.train.choose import lowest_within, score_dataset
 from petechia.train.labelled import labelled_scan
+from petechia.train.settings import Report, TrainSettings
 from petechia.train.systems import common, examples, rodeja_unet3d
 from petechia.train.systems.examples import iso_example
-from petechia.train.train import Report, TrainSettings
 from petechia.types import DISCLAIMER, DetectSettings, FloatArray, Lesion, ScanFile
 
 JUDGED_AT_FP = 2.0  # false positives per scan at which the curve's sensitivity is read

@@ -5,11 +5,9 @@ The scan passes through the same `prepared` station as at use, so training and u
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +18,6 @@ from petechia import geometry
 from petechia.geometry import apply_affine
 from petechia.prepared import grid as grids
 from petechia.prepared import prepare
-from petechia.prepared.patches import PATCH_VOXELS, SUSCEPTIBILITY_UNIT, cubes
 from petechia.prepared.spots import spots_of
 from petechia.prepared.susceptibility import (
     LEAST_VEIN_VOXELS,
@@ -34,18 +31,15 @@ from petechia.simulate.anatomy import HeadLabels
 from petechia.simulate.head import build_head
 from petechia.simulate.scan import CMB, LABELS, SimulatedScan, simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
-from petechia.store.files import write_file
+from petechia.store.arrays import write_arrays
+from petechia.train.close_up import CHI_STEP, CLOSE_ON, CloseUp, close_up, save_close
 from petechia.types import FloatArray, Phase, Volume
 from petechia.volume.susceptibility import in_ppm, turn_map
 
 HARD = "hard"  # places where the network cried wolf
-CHI_STEP = 1 / 15  # of the map's units: its CLIP fits eight bits
 BURDEN = 4.0  # microbleeds in a training head over those in a head of the priors
 TIMES = 2  # a head costs 14 CPU-s, an acquisition of it 5 to 15
 NEXT_NOISE = 10**9  # between the seeds of a head's acquisitions: no head's own seed is as large
-NO_PHASE = 0.35  # of the candidates are learned without phase, so that none is needed
-EASY = 0.25  # to 1.25 of a sure mistake: how often what is clearly no bleed is shown in training
-JITTER_VOXELS = 2  # by which a candidate is off its centre in training
 _ARRAYS = ("image", "labels", "chi", "spots")  # of an example, as stored
 BEND = (0.08, (0.8, 1.25), 0.04)  # of patches and cubes, see `bend`
 TYPICAL_VOXELS = 100  # of a bleed on the detector's grid
@@ -62,6 +56,7 @@ class Example:
     labels: NDArray[np.uint8]  # (i, j, k) LABELS, OUTSIDE, IGNORE
     chi: NDArray[np.int8] | None = None  # (i, j, k) local susceptibility by CHI_STEP, detector grid
     spots: NDArray[np.intp] | None = None  # (n, 3) voxels of it: dark spots, of a map bright ones
+    close: CloseUp | None = None  # the scan's own voxels: in a file of their own, and not loaded with it
 
 
 def make_examples(
@@ -107,6 +102,7 @@ def to_example(scan: SimulatedScan, name: str) -> Example:
         labels=fine_labels,
         chi=_stored(chi, fine),
         spots=spots_on(volume, regions > 0, canonical_affine, fine),
+        close=close_up(volume, detector, chi) if scan.plan.protocol.contrast in CLOSE_ON else None,
     )
 
 
@@ -169,18 +165,13 @@ def beyond(
 
 
 def save(example: Example, folder: Path) -> Path:
-    """Write one example as `<name>.npz`, whole or not at all."""
+    """Write one example as `<name>.npz`, whole or not at all; what it is close up first, beside it."""
+    if example.close is not None:
+        save_close(example.close, folder, example.name)
     arrays = {name: getattr(example, name) for name in _ARRAYS if getattr(example, name) is not None}
     path = folder / f"{example.name}.npz"
     write_arrays(path, arrays)
     return path
-
-
-def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    """Arrays by name into one npz, whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    write_file(path, buffer.getvalue())
 
 
 def load(path: Path) -> Example:
@@ -311,50 +302,3 @@ def bend(
     image = np.clip(image * rng.normal(1.0, level), 1e-4, prepare.CLIP) ** rng.uniform(*power)
     image = image + rng.normal(0.0, rng.uniform(0.0, noise), image.shape)
     return np.clip(image, 0.0, prepare.CLIP).astype(np.float32)
-
-
-def candidate_batches(
-    images: NDArray[np.float16], kinds: NDArray[np.intp], count: int, rng: np.random.Generator,
-    doubt: FloatArray | None = None,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:  # fmt: skip
-    """Endless batches of cubes (count, CHANNELS, n, n, n) and classes (count,), half of them microbleeds.
-
-    images (m, CHANNELS, n + 2 j, ...) are cut at random within JITTER_VOXELS j:
-    a peak is never quite the centre. Where there are no microbleeds, or nothing else, all are of one kind.
-    doubt (m,) 0..1: others are drawn the oftener for it, at 1 five times as often as at 0.
-    """
-    drawn = EASY + (np.zeros(len(kinds)) if doubt is None else doubt)
-    is_bleed = kinds == CMB
-    bleeds, others = np.flatnonzero(is_bleed), np.flatnonzero(~is_bleed)
-    half = count // 2 if len(bleeds) and len(others) else count * bool(len(bleeds))
-    share = drawn[others] / drawn[others].sum()
-    while True:
-        among = rng.choice(others, count - half, p=share) if half < count else others[:0]
-        chosen = np.concatenate([rng.choice(bleeds, half), among])
-        cut = [_jittered(images[index].astype(np.float32), rng) for index in chosen]
-        yield torch.from_numpy(np.stack(cut)), torch.from_numpy(kinds[chosen].astype(np.int64))
-
-
-def candidate_cubes(example: Example, places: NDArray[np.intp]) -> NDArray[np.float16]:
-    """Cubes (n, CHANNELS, s, s, s) about voxels (n, 3), wide enough to be jittered."""
-    side = PATCH_VOXELS + 2 * JITTER_VOXELS
-    seen = cubes(example.image, places, side)
-    if example.chi is None:
-        chi = np.zeros_like(seen)
-    else:
-        chi = cubes(example.chi, places, side) * np.float32(CHI_STEP / SUSCEPTIBILITY_UNIT)
-    return np.concatenate([seen, chi], 1).astype(np.float16)
-
-
-def _jittered(both: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """One cube (channel, n, n, n), moved, flipped, turned, its greys bent as in `augment`; often no phase."""
-    start = rng.integers(0, 2 * JITTER_VOXELS + 1, 3)
-    n = both.shape[1] - 2 * JITTER_VOXELS
-    cube = both[(slice(None), *(slice(int(s), int(s) + n) for s in start))]
-    for axis in (1, 2, 3):
-        if rng.random() < 0.5:
-            cube = np.flip(cube, axis)
-    if rng.random() < 0.5:
-        cube = np.swapaxes(cube, 1, 2)  # about the field, which lies along the third axis more or less
-    chi = cube[1] * (rng.uniform(0.7, 1.3) if rng.random() > NO_PHASE else 0.0)
-    return np.stack([bend(cube[0], rng, *BEND), chi.astype(np.float32)])

@@ -20,16 +20,9 @@ from petechia.train.data import OUTSIDE, Example, beyond, spots_on, stored_chi
 from petechia.train.finish import Choosing, Trained, export_default, tuned
 from petechia.train.labelled import labelled_scans
 from petechia.train.losses import bleed_or_not
+from petechia.train.settings import PATHS, Report, TrainSettings
 from petechia.train.systems.examples import Labelled, taught_labels
-from petechia.train.train import (
-    PATHS,
-    Report,
-    TrainSettings,
-    ensure_examples,
-    started_from,
-    train_detector,
-    train_second_look,
-)
+from petechia.train.train import ensure_examples, started_from, train_detector, train_second_look
 
 LEAST_BLEED_VOXELS = 20  # of labelled bleeds that tell the sign of iron: surer than veins that a network sees
 
@@ -55,7 +48,10 @@ def finetune_default(settings: TrainSettings, report: Report) -> Path:
     second = shipped if shipped.is_file() else None
     if second and settings.second_steps:
         second = train_second_look(taught + simulated, detector, settings, report, bleed_or_not)
-    trained = Trained(settings.start_from / "anatomy.safetensors", detector, second)
+    close = settings.start_from / "close_look.safetensors"  # stays as it was
+    trained = Trained(
+        settings.start_from / "anatomy.safetensors", detector, second, close if close.is_file() else None
+    )
     facts = {name: str(value) for name, value in asdict(settings).items() if name not in PATHS}
     facts |= {
         "started_from": origin,

@@ -20,6 +20,7 @@ from petechia.lesions.find import OperatingPoint
 from petechia.lesions.probability import Calibration
 from petechia.network.card import CARD_VERSION
 from petechia.prepared import prepare
+from petechia.prepared.close import CLOSE_SPACING_MM, CLOSE_VOXELS
 from petechia.prepared.patches import PATCH_VOXELS
 from petechia.regions import COARSE_CLASSES, PARCEL_CLASSES
 from petechia.simulate.dataset import DatasetOptions, write_dataset
@@ -34,6 +35,7 @@ from petechia.train.choose import (
     points_by_image,
     score_dataset,
 )
+from petechia.train.close_up import CLOSE_ON
 from petechia.train.export import classifier_to_onnx, from_safetensors, to_onnx, to_safetensors
 from petechia.train.model import build_anatomy, build_detector, build_second_look, knows_parcels
 from petechia.types import DISCLAIMER
@@ -59,11 +61,12 @@ class Choosing:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Safetensors of the three networks."""
+    """Safetensors of the networks."""
 
     anatomy: Path
     detector: Path
     second_look: Path | None  # None: the model has none
+    close_look: Path | None = None  # likewise
 
 
 def finish_model(trained: Trained, out: Path, choosing: Choosing, facts: dict[str, str]) -> Path:
@@ -148,15 +151,20 @@ def export_default(trained: Trained, folder: Path) -> dict[str, object]:
     detector = from_safetensors(build_detector(), trained.detector.read_bytes())
     coarse = {"classes": list(regions), "spacing_mm": prepare.ANATOMY_SPACING_MM}
     fine = {"classes": list(LABELS), "spacing_mm": prepare.DETECTOR_SPACING_MM}
-    multiple, cube = {"multiple": prepare.MULTIPLE}, {"multiple": PATCH_VOXELS}
+    multiple = {"multiple": prepare.MULTIPLE}
     networks = {
         "anatomy": write_network(anatomy, to_onnx(anatomy), "anatomy", folder) | coarse | multiple,
         "detector": write_network(detector, to_onnx(detector), "detector", folder) | fine | multiple,
     }
-    if trained.second_look:
-        second = from_safetensors(build_second_look(), trained.second_look.read_bytes())
-        onnx = classifier_to_onnx(second, PATCH_VOXELS)
-        networks["second_look"] = write_network(second, onnx, "second_look", folder) | fine | cube
+    closer = fine | {"spacing_mm": CLOSE_SPACING_MM, "multiple": CLOSE_VOXELS}
+    looks = (
+        ("second_look", trained.second_look, PATCH_VOXELS, fine | {"multiple": PATCH_VOXELS}),
+        ("close_look", trained.close_look, CLOSE_VOXELS, closer),
+    )
+    for name, path, side, shown in looks:
+        if path:
+            look = from_safetensors(build_second_look(), path.read_bytes())
+            networks[name] = write_network(look, classifier_to_onnx(look, side), name, folder) | shown
     return {
         "card_version": CARD_VERSION,
         "name": "default",
@@ -168,6 +176,7 @@ def export_default(trained: Trained, folder: Path) -> dict[str, object]:
         "networks": networks,
         "reads_own_map": trained.second_look is not None,
         "spots_on": list(CONTRASTS) if trained.second_look else [],
+        "close_on": list(CLOSE_ON) if trained.close_look else [],
     }
 
 

@@ -79,6 +79,23 @@ def candidate_loss(logits: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
     return bleed + MIMIC * (F.cross_entropy(logits, kinds) - bleed)
 
 
+def close_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of microbleed or not by the log-odds said before and the network's own, added up.
+
+    And MIMIC of its cross-entropy over all classes. logits (n, classes); target (n, 2): class, log-odds.
+    """
+    kinds, said = target[:, 0].long(), target[:, 1]
+    together = log_odds(logits) + said  # (n,)
+    bleed = F.binary_cross_entropy_with_logits(together, (kinds == CMB).to(together))
+    return bleed + MIMIC * F.cross_entropy(logits, kinds)
+
+
+def log_odds(logits: torch.Tensor) -> torch.Tensor:
+    """Of a microbleed against all else together, (n,). logits (n, classes)."""
+    others = torch.cat([logits[:, :CMB], logits[:, CMB + 1 :]], 1).logsumexp(1)
+    return logits[:, CMB] - others
+
+
 def balanced_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Cross-entropy balanced between the classes, and 1 - Tversky index of each but the background.
 

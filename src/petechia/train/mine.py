@@ -14,7 +14,8 @@ from scipy import ndimage
 from petechia.network.runtime import classify, compile_network
 from petechia.prepared.patches import PATCH_VOXELS
 from petechia.simulate.scan import CMB, IGNORE, LABELS
-from petechia.train.data import JITTER_VOXELS, Example
+from petechia.train.candidates import JITTER_VOXELS
+from petechia.train.data import Example
 from petechia.train.export import classifier_to_onnx, to_onnx
 from petechia.train.model import UNet, build_second_look, start_from
 from petechia.types import FloatArray
@@ -84,11 +85,11 @@ def _kind_near(labels: NDArray[np.uint8], place: NDArray[np.intp]) -> int:
 
 
 def taken_for_bleeds(candidates: NDArray[np.float16], weights: Path | None) -> FloatArray:
-    """How far a second look takes each candidate for a microbleed, with its phase or without: (n,) 0..1.
+    """How far a second look takes each candidate for a microbleed, with its phase and without: (n, 2) 0..1.
 
-    candidates (n, CHANNELS, s, s, s), as `data.candidate_cubes` cuts them; weights None: 0.
+    candidates (n, CHANNELS, s, s, s), as `candidate_cubes` cuts them; weights None: 0.
     """
-    found: FloatArray = np.zeros(len(candidates))
+    found: FloatArray = np.zeros((len(candidates), 2))
     if weights is None or not len(candidates):
         return found
     network = build_second_look()
@@ -98,8 +99,8 @@ def taken_for_bleeds(candidates: NDArray[np.float16], weights: Path | None) -> F
     for first in range(0, len(candidates), AT_ONCE):
         some = slice(first, first + AT_ONCE)
         cubes = candidates[some, :, middle, middle, middle].astype(np.float32)
-        for _ in ("with its phase", "without"):
-            found[some] = np.maximum(found[some], classify(compiled, cubes)[:, CMB])
+        for n, _ in enumerate(("with its phase", "without")):
+            found[some, n] = classify(compiled, cubes)[:, CMB]
             cubes[:, 1] = 0.0
     return found
 

@@ -4,13 +4,17 @@ network trained on patches may then see a whole volume at once.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
 from petechia.prepared.patches import CHANNELS
 from petechia.regions import COARSE_CLASSES, PARCELS, coarse_name
+from petechia.simulate.scan import CMB
 
 NEW_CLASS_LOGIT = -4.0  # of a class that the weights started from do not know
+FIRST_SAY = 0.1  # of a second look's opinions, with which a close look begins
 
 
 class Block(nn.Sequential):
@@ -157,6 +161,16 @@ def build_detector() -> UNet:
 def build_second_look() -> SecondLook:
     """The detector's classes, for one candidate at 0.8 mm: image and local susceptibility."""
     return SecondLook(inputs=CHANNELS, classes=7, widths=(16, 40, 80), leak=0.05)
+
+
+def without_a_say(second_look: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights of a second look as a close look begins: it sees as much and says next to nothing.
+
+    Its log-odds of a microbleed begin near zero: what is said before stands.
+    """
+    bias = torch.zeros_like(second_look["head.bias"])
+    bias[CMB] = math.log(len(bias) - 1)
+    return second_look | {"head.weight": FIRST_SAY * second_look["head.weight"], "head.bias": bias}
 
 
 def build_anatomy(classes: int = len(PARCELS)) -> UNet:

@@ -1,33 +1,32 @@
-"""Train the two networks on simulated scans. Settings first, loop last; read it top to bottom.
+"""Train the networks on simulated scans, one after the other; read it top to bottom.
 
-    examples -> patches -> network -> loss -> step, with a running average of the weights that is what ships.
-    The detector trains twice: on lesions and their like, then on what it took for lesions and is none.
-
-Everything is seeded. The state is written every few minutes and taken up again where it stopped.
+examples -> patches -> network -> loss -> step (`train.loop`), by `train.settings`.
+The detector trains twice: on lesions and their like, then on what it took for lesions and is none.
+The second look learns from what the detector proposes, the close look from what the second takes
+seriously.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
-from torch import nn
 
 from petechia.errors import UsageError
+from petechia.lesions.probability import logit
 from petechia.network.card import load_card
+from petechia.prepared.close import CLOSE_VOXELS
 from petechia.simulate.anatomy import HeadLabels, load_head
 from petechia.simulate.phantom import procedural_head
-from petechia.simulate.scan import LABELS
-from petechia.simulate.world import World
+from petechia.simulate.scan import CMB
 from petechia.store.files import write_file
 from petechia.train import data
 from petechia.train.anatomy_data import (
@@ -39,65 +38,34 @@ from petechia.train.anatomy_data import (
     save_anatomy,
     whole_head,
 )
-from petechia.train.checkpoint import contiguous, resume, save_checkpoint
+from petechia.train.candidates import CLOSE_JITTER, candidate_batches, candidate_cubes, close_batches
+from petechia.train.checkpoint import contiguous
+from petechia.train.close_up import cubes_of, load_close
 from petechia.train.data import HARD_PATCHES, Example, PatchOptions
 from petechia.train.finish import Choosing, Trained, finish_model
-from petechia.train.losses import candidate_loss, detector_loss, segmentation_loss
+from petechia.train.loop import Loss, Phase, run_phase
+from petechia.train.losses import candidate_loss, close_loss, detector_loss, segmentation_loss
 from petechia.train.mine import cmb_scorer, false_alarms, proposals, taken_for_bleeds
-from petechia.train.model import build_anatomy, build_detector, build_second_look, knows_parcels, start_from
+from petechia.train.model import (
+    build_anatomy,
+    build_detector,
+    build_second_look,
+    knows_parcels,
+    start_from,
+    without_a_say,
+)
+from petechia.train.settings import PATHS, Report, TrainSettings
 
-Report = Callable[[str], None]
 Names = Callable[[str, int, tuple[str, ...]], list[str]]  # head, seed, contrasts -> its examples
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # logits, target -> scalar
 
-TRAINING_HEADS = tuple(f"head_{n:02d}" for n in range(1, 13))  # never one of the heads that choose or report
 CLASS_WEIGHTS = (1.0, 6.0, 5.0, 1.5, 1.5, 1.0, 3.0)  # in the order of simulate.scan.LABELS
 HARD_CLASS_WEIGHTS = (1.0, 4.0, 4.0, 2.0, 1.0, 1.0, 2.0)  # in the second phase, nearer to their frequency
 ANATOMY_SEED = 500_000  # from here on, within a run: no head of the detector's is seen again
-SAVE_EVERY_S = 120.0
-_BUILDERS = {"anatomy": build_anatomy, "detector": build_detector, "second_look": build_second_look}
-PATHS = ("out", "anatomy", "start_from", "data")  # of this machine: not for the card
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """Everything that decides a training run; written into the card."""
-
-    out: Path  # weights, checkpoints, the example cache and the finished model
-    anatomy: Path | None = None  # folder of label maps; None: procedural heads
-    start_from: Path | None = None  # a model folder whose weights to go on from; None: from nothing
-    data: Path | None = None  # a BIDS dataset with labels, to learn from beside the simulated scans
-    steps: int = 1300  # of the detector's first phase
-    hard_steps: int = 900  # of its second, around its own false alarms
-    hard_rate: float = 7e-4
-    anatomy_steps: int = 2400  # whole heads are large: each step sees a whole scan
-    anatomy_scans: int = 240  # at 2.5 mm, see train.anatomy_data
-    second_steps: int = 900  # of the second look
-    second_batch: int = 64  # candidates
-    batch: int = 10  # detector patches; the anatomy network takes one head at a time
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    average: float = 0.998  # of the weights, per step
-    scans: int = 120  # heads are deformed anew for each few of them
-    seed: int = 0
-    device: str = "cpu"
-    bfloat16: bool = False  # products in 16 bits, sums, weights and optimiser in 32
-    heads: tuple[str, ...] = TRAINING_HEADS
-    contrasts: tuple[str, ...] = ("swi", "gre")  # each head is acquired in all of them, data.TIMES
-    world: World = field(default_factory=World)
-    choosing_heads: tuple[str, ...] = ("head_13", "head_14")  # calibration and operating points
-    choosing_scans: int = 48
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """One stretch of training with its own steps, rate and loss."""
-
-    name: str  # of its checkpoint and weights
-    steps: int
-    learning_rate: float
-    loss: Loss
-    start: Path | None = None  # weights to begin from
+WORTH_A_CLOSE_LOOK = 0.01  # of the second look, with phase or without: what has less is learned by that alone
+_BUILDERS = {
+    "anatomy": build_anatomy, "detector": build_detector, "second_look": build_second_look,
+    "close_look": build_second_look,
+}  # fmt: skip
 
 
 def train(settings: TrainSettings, report: Report) -> Path:
@@ -111,6 +79,7 @@ def train(settings: TrainSettings, report: Report) -> Path:
     anatomy = train_anatomy(ensure_anatomy_examples(settings, report), settings, report)
     detector = train_detector(examples, settings, report)
     second = train_second_look(examples, detector, settings, report)
+    close = train_close_look(examples, (detector, second), settings, report)
     del examples
     choosing = Choosing(
         settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed, settings.contrasts,
@@ -120,7 +89,7 @@ def train(settings: TrainSettings, report: Report) -> Path:
     facts["examples"] = str(learned_from)
     if origin:
         facts["started_from"] = origin
-    return finish_model(Trained(anatomy, detector, second), settings.out, choosing, facts)
+    return finish_model(Trained(anatomy, detector, second, close), settings.out, choosing, facts)
 
 
 def train_anatomy(examples: list[AnatomyExample], settings: TrainSettings, report: Report) -> Path:
@@ -163,22 +132,87 @@ def train_second_look(
 ) -> Path:  # fmt: skip
     """A classifier of what the detector proposes: every planted microbleed, and everything taken for one."""
     rng = np.random.default_rng([settings.seed, 12])
+    start = _start_weights(settings, "second_look")
+    proposed = _proposed(examples, detector, settings)
+    pairs = zip(examples, proposed, strict=True)
+    every = np.concatenate([candidate_cubes(example, places) for example, (places, _) in pairs])
+    kind = np.concatenate([kinds for _, kinds in proposed])
+    doubt = taken_for_bleeds(every, start).max(1)
+    report(f"second look: {_told(kind)}")
+    phase = Phase("second_look", settings.second_steps, settings.learning_rate, loss, start)
+    batches = candidate_batches(every, kind, settings.second_batch, rng, doubt)
+    learned = run_phase(build_second_look, phase, batches, settings, report)
+    if start is None or settings.start_share == 0:
+        return learned
+    return mean_of((start, learned), settings.start_share, settings.out / "second_look_mean.safetensors")
+
+
+def mean_of(weights: tuple[Path, Path], share: float, out: Path) -> Path:
+    """Weights of two networks of one shape, `share` of the first: where one began from the other, they lie
+    in one valley, and its middle is flatter than its walls (Izmailov 2018, arXiv 1803.05407).
+    """
+    first, second = (safetensors.torch.load_file(path) for path in weights)
+    mean = {
+        name: torch.lerp(value.float(), first[name].float(), share) if value.is_floating_point() else value
+        for name, value in second.items()
+    }
+    write_file(out, safetensors.torch.save(contiguous(mean)))
+    return out
+
+
+def train_close_look(
+    examples: list[Example], before: tuple[Path, Path], settings: TrainSettings, report: Report
+) -> Path | None:
+    """What the scan's own voxels add to what the second look says; None for no steps.
+
+    before: weights of detector and second look. It learns the more, the less the second look has learned
+    from the same scans: where that knows them by heart, nothing is left to add.
+    """
+    if settings.close_steps == 0:
+        return None
+    rng = np.random.default_rng([settings.seed, 13])
+    detector, second = before
+    folder = settings.out / "examples"
+    images, kinds, said = [], [], []
+    for example, (places, kind) in zip(examples, _proposed(examples, detector, settings), strict=True):
+        seen = load_close(folder, example.name)
+        if seen is None:
+            continue  # of a contrast that is not looked at closely
+        told = taken_for_bleeds(candidate_cubes(example, places), second)  # (n, 2)
+        worth = told.max(1) >= WORTH_A_CLOSE_LOOK
+        images.append(cubes_of(seen, places[worth], CLOSE_VOXELS + 2 * CLOSE_JITTER))
+        kinds.append(kind[worth])
+        said.append(logit(told[worth]))
+    if not images:
+        raise _no_close_up(folder)
+    kind = np.concatenate(kinds)
+    report(f"close look: {_told(kind)}")
+    start = _start_weights(settings, "close_look") or _begun(second, settings.out)
+    phase = Phase("close_look", settings.close_steps, settings.learning_rate, close_loss, start)
+    batches = close_batches(np.concatenate(images), kind, np.concatenate(said), settings.second_batch, rng)
+    return run_phase(build_second_look, phase, batches, settings, report)
+
+
+def _proposed(
+    examples: list[Example], detector: Path, settings: TrainSettings
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Places and kinds of what a detector proposes in each example, see `mine.proposals`."""
     device = torch.device(settings.device)
     network = build_detector().to(device)
     network.load_state_dict(safetensors.torch.load_file(detector))
     score = cmb_scorer(network, device)
-    start = _start_weights(settings, "second_look")
-    images, kinds = [], []
-    for example in examples:
-        places, kind = proposals(score(example), example)
-        images.append(data.candidate_cubes(example, places))
-        kinds.append(kind)
-    every, kind = np.concatenate(images), np.concatenate(kinds)
-    doubt = taken_for_bleeds(every, start)
-    report(f"second look: {len(kind)} candidates, {int((kind == LABELS.index('cmb')).sum())} microbleeds")
-    phase = Phase("second_look", settings.second_steps, settings.learning_rate, loss, start)
-    batches = data.candidate_batches(every, kind, settings.second_batch, rng, doubt)
-    return run_phase(build_second_look, phase, batches, settings, report)
+    return [proposals(score(example), example) for example in examples]
+
+
+def _begun(second: Path, out: Path) -> Path:
+    """Weights that a close look begins with where there are none of its own."""
+    path = out / "close_look_begun.safetensors"
+    write_file(path, safetensors.torch.save(contiguous(without_a_say(safetensors.torch.load_file(second)))))
+    return path
+
+
+def _told(kinds: NDArray[np.intp]) -> str:
+    return f"{len(kinds)} candidates, {int((kinds == CMB).sum())} microbleeds"
 
 
 def started_from(settings: TrainSettings) -> str:
@@ -191,7 +225,7 @@ def started_from(settings: TrainSettings) -> str:
         return ""
     for name, build in _BUILDERS.items():
         path = settings.start_from / f"{name}.safetensors"
-        if name == "second_look" and not path.is_file():
+        if name in ("second_look", "close_look") and not path.is_file():
             continue  # a model may have none; it is trained from nothing then
         if not path.is_file():
             raise _no_start(path, "no such file")
@@ -216,65 +250,18 @@ def _start_weights(settings: TrainSettings, network: str) -> Path | None:
     return path if path and path.is_file() else None
 
 
+def _no_close_up(path: Path) -> UsageError:
+    return UsageError(
+        "no-close-up", path, found="no example with the scan's own voxels", need="some of SWI",
+        remedy="Delete the folder: its examples are simulated again, SWI with --contrast both.",
+    )  # fmt: skip
+
+
 def _no_start(path: Path, found: str) -> UsageError:
     return UsageError(
         "no-start-weights", path, found=found, need="a model folder with safetensors",
         remedy="Give the folder that holds card.json, or leave --start-from away to train from nothing.",
     )  # fmt: skip
-
-
-def run_phase(
-    build: Callable[[], nn.Module],
-    phase: Phase,
-    batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
-    settings: TrainSettings,
-    report: Report,
-) -> Path:
-    """The loop. Goes on from its checkpoint; returns the averaged weights (safetensors).
-
-    batches: from their beginning, also where the run goes on.
-    """
-    torch.manual_seed(settings.seed)
-    device = torch.device(settings.device)
-    network, averaged = _channels_last(build().to(device)), _channels_last(build().to(device))
-    if phase.start:
-        start_from(network, safetensors.torch.load_file(phase.start))
-    averaged.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(
-        network.parameters(), phase.learning_rate, weight_decay=settings.weight_decay
-    )
-    checkpoint = settings.out / f"{phase.name}.checkpoint.safetensors"
-    first = resume(checkpoint, network, averaged, optimiser, report)
-    for _ in range(first if first < phase.steps else 0):
-        next(batches)  # drawn before the stop: with them the run ends as if it had never stopped
-    started = saved = time.monotonic()
-    running = 0.0
-    for step in range(first, phase.steps):
-        image, target = next(batches)  # (b, 1, i, j, k), (b, i, j, k) or (b,)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step / phase.steps, phase.learning_rate)
-        network.train()
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
-            logits = network(image.to(device, memory_format=torch.channels_last_3d))
-        loss = phase.loss(logits.float(), target.to(device))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        average_into(averaged, network, min(settings.average, (step + 1) / (step + 10)))
-        value = float(loss.detach())
-        running = value if step == first else 0.98 * running + 0.02 * value
-        if step % 20 == 0:
-            pace = (time.monotonic() - started) / (step - first + 1)
-            report(f"{phase.name} step {step}/{phase.steps} loss {running:.3f} {pace:.2f} s/step")
-        if time.monotonic() - saved > SAVE_EVERY_S:
-            save_checkpoint(checkpoint, step + 1, network, averaged, optimiser)
-            saved = time.monotonic()
-    save_checkpoint(checkpoint, phase.steps, network, averaged, optimiser)
-    weights = settings.out / f"{phase.name}.safetensors"
-    write_file(weights, safetensors.torch.save(contiguous(averaged.state_dict())))
-    report(f"wrote {weights}")
-    return weights
 
 
 def ensure_examples(settings: TrainSettings, report: Report) -> list[Example]:
@@ -338,28 +325,3 @@ def training_head(name: str, seed: int, settings: TrainSettings) -> HeadLabels:
         "no-anatomy", path, found="no such label map", need="a folder of FreeSurfer label maps at 1 mm",
         remedy="Give it with --anatomy, or leave it away for procedural heads.",
     )  # fmt: skip
-
-
-def learning_rate(done: float, highest: float) -> float:
-    """Warm up over the first 2 %, then a cosine down to a hundredth. done: share of the run, 0..1."""
-    warm = min(1.0, done / 0.02 + 0.02)
-    return highest * warm * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done)))
-
-
-@torch.no_grad()
-def average_into(averaged: nn.Module, network: nn.Module, keep: float) -> None:
-    """averaged <- keep x averaged + (1 - keep) x network, batch statistics included."""
-    for mean, now in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(now, 1.0 - keep)
-        else:
-            mean.copy_(now)
-
-
-def _channels_last(network: nn.Module) -> nn.Module:
-    """Its weights laid out so that a step on a CPU takes two thirds of the time."""
-    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
-    for weights in network.parameters():
-        if weights.dim() in layouts:
-            weights.data = weights.data.contiguous(memory_format=layouts[weights.dim()])
-    return network

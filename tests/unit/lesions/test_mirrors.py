@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from petechia.lesions.mirrors import WORTH_IT, over_mirrors
+from petechia.lesions.mirrors import CLOSE_FROM, WORTH_IT, looked_at_closely, over_mirrors
 from petechia.types import FloatArray
 
 RNG = np.random.default_rng(3)
@@ -44,3 +44,18 @@ def test_a_mirrored_cube_is_the_same_candidate() -> None:
 
 def test_no_candidate_is_no_look() -> None:
     assert over_mirrors(look, CUBES[:0]).shape == (0,)
+
+
+def test_a_close_look_adds_its_log_odds_over_the_eight_images_where_the_second_is_not_sure_of_none() -> None:
+    second = np.linspace(0.0, 0.9, len(CUBES))
+    asked: list[int] = []
+    found = looked_at_closely(second, look, lambda which: asked.extend(which.tolist()) or CUBES[which])
+    assert asked == np.flatnonzero(second >= CLOSE_FROM).tolist()
+    for cube, before, value in zip(CUBES, second, found, strict=True):
+        if before < CLOSE_FROM:
+            assert value == before
+            continue
+        images = [cube[:, ::a, ::b, ::c] for a in (1, -1) for b in (1, -1) for c in (1, -1)]
+        total = np.log(before / (1 - before)) + np.mean([log_odds(image[None])[0] for image in images])
+        assert np.isclose(value, 1.0 / (1.0 + np.exp(-total)), atol=1e-6)
+    assert looked_at_closely(second[:1], look, lambda which: CUBES[which]).tolist() == [0.0]

@@ -14,7 +14,7 @@ from petechia.evaluate.values import Planted
 from petechia.network.card import WEIGHTS
 from petechia.prepared.susceptibility import LocalSusceptibility
 from petechia.simulate.scan import IGNORE, LABELS
-from petechia.train import data, finetune, finish, labelled
+from petechia.train import close_up, data, finetune, finish, labelled
 from petechia.train.systems import examples
 from petechia.types import Volume
 
@@ -106,8 +106,8 @@ def test_the_bleeds_of_a_labelled_scan_tell_the_sign_of_its_phase(
     assert made.chi is not None
     bleed = made.labels == LABELS.index("cmb")
     assert bleed.sum() >= finetune.LEAST_BLEED_VOXELS
-    assert (made.chi[bleed] == round(2.0 / data.CHI_STEP)).all()
-    assert int(made.chi.min()) == round(-0.2 / data.CHI_STEP)
+    assert (made.chi[bleed] == round(2.0 / close_up.CHI_STEP)).all()
+    assert int(made.chi.min()) == round(-0.2 / close_up.CHI_STEP)
 
 
 def test_thresholds_are_kept_where_none_are_chosen_and_the_card_says_so(tmp_path: Path) -> None:

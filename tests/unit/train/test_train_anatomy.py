@@ -30,7 +30,8 @@ from petechia.train.anatomy_data import (  # noqa: E402
     whole_head,
 )
 from petechia.train.model import UNet, build_anatomy, build_detector, start_from  # noqa: E402
-from petechia.train.train import TrainSettings, started_from  # noqa: E402
+from petechia.train.settings import TrainSettings  # noqa: E402
+from petechia.train.train import started_from  # noqa: E402
 
 
 def coarse_network() -> UNet:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from petechia.simulate.anatomy import HeadLabels
 from petechia.train import data
+from petechia.train.settings import TrainSettings
 from petechia.train.systems import examples
-from petechia.train.train import TrainSettings, fill_cache
+from petechia.train.train import fill_cache
 
 
 def test_heads_are_simulated_until_there_are_scans_enough_and_never_again(tmp_path: Path) -> None:

@@ -19,10 +19,12 @@ from petechia.errors import PetechiaError
 from petechia.network.card import CARD_VERSION
 from petechia.train import train as training
 from petechia.train.export import to_safetensors
+from petechia.train.loop import Phase, run_phase
 from petechia.train.losses import segmentation_loss
 from petechia.train.model import build_anatomy, build_detector, build_second_look
+from petechia.train.settings import TrainSettings
 from petechia.train.systems import run
-from petechia.train.train import Phase, TrainSettings, run_phase, started_from
+from petechia.train.train import started_from
 
 ONNX = b"stands for the detector's ONNX"
 
@@ -96,6 +98,17 @@ def test_one_step_from_start_weights_writes_others(model: Path, settings: TrainS
     assert not _same_tensors(written, start)
 
 
+def test_the_mean_of_what_was_begun_from_and_what_was_learned(tmp_path: Path) -> None:
+    paths = []
+    for name, value in (("begun", 1.0), ("learned", 5.0)):
+        weights = {"w": torch.full((2, 3), value), "count": torch.tensor(int(value))}
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(safetensors.torch.save(weights))
+    mean = safetensors.torch.load_file(training.mean_of((paths[0], paths[1]), 0.25, tmp_path / "mean"))
+    assert mean["w"].tolist() == [[4.0] * 3] * 2  # a quarter of what was begun from
+    assert int(mean["count"]) == 5  # of batches seen: as learned
+
+
 def test_both_networks_begin_from_the_model(model: Path, settings: TrainSettings) -> None:
     for train, name in ((training.train_anatomy, "anatomy"), (training.train_detector, "detector")):
         written = train([], settings, lambda _line: None)
@@ -160,6 +173,9 @@ def test_a_folder_without_a_model_is_refused_before_anything_is_simulated(
         (("--hard-steps", "-1"), "bad-steps", "--hard-steps -1"),
         (("--anatomy-steps", "0"), "bad-steps", "--anatomy-steps 0"),
         (("--anatomy-steps", "-1", "--start-from", "x"), "bad-steps", "--anatomy-steps -1"),
+        (("--close-steps", "-1"), "bad-steps", "--close-steps -1"),
+        (("--start-share", "0.5"), "bad-fraction", "--start-share 0.5 and no model"),
+        (("--start-from", "m", "--start-share", "1"), "bad-fraction", "--start-share 1"),
         (("--learning-rate", "0"), "bad-learning-rate", "--learning-rate 0"),
         (("--learning-rate", "0.1"), "bad-learning-rate", "--learning-rate 0.1"),
         (("--learning-rate", "nan"), "bad-learning-rate", "--learning-rate nan"),

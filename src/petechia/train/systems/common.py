@@ -15,9 +15,10 @@ from petechia.simulate.anatomy import HeadLabels
 from petechia.store.files import write_file
 from petechia.train.finish import Choosing, as_json, calibrated, tuned, uncalibrated
 from petechia.train.labelled import labelled_scans
+from petechia.train.settings import PATHS, Report, TrainSettings
 from petechia.train.systems import examples
 from petechia.train.systems.examples import SystemExample
-from petechia.train.train import PATHS, Report, TrainSettings, fill_cache
+from petechia.train.train import fill_cache
 from petechia.types import DISCLAIMER
 
 

@@ -25,11 +25,12 @@ from petechia.systems.window import Run
 from petechia.train.data import OUTSIDE
 from petechia.train.export import Probabilities, fixed_to_onnx
 from petechia.train.finish import write_network
+from petechia.train.loop import Phase, run_phase
 from petechia.train.losses import RARE_LOGIT, balanced_loss
+from petechia.train.settings import Report, TrainSettings
 from petechia.train.systems import common
 from petechia.train.systems.common import Switches, SystemFacts
 from petechia.train.systems.examples import SystemExample
-from petechia.train.train import Phase, Report, TrainSettings, run_phase
 from petechia.types import FloatArray, Prepared
 
 WIDTHS = (8, 16, 32, 64, 128, 256)  # a quarter of the published 32 ... 1024, for the size of the files

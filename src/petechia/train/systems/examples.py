@@ -22,6 +22,7 @@ from petechia.simulate.head import build_head
 from petechia.simulate.scan import TAUGHT_CNR, SimulatedScan, simulate_scan
 from petechia.simulate.spin_echo import SpinEcho, t2_weighted
 from petechia.simulate.world import World, draw_head_options, draw_plan
+from petechia.store.arrays import write_arrays
 from petechia.train import data
 from petechia.train.data import BURDEN, OUTSIDE, beyond
 from petechia.types import AnyArray, Channel, FloatArray, Phase, Volume
@@ -136,7 +137,7 @@ def taught_labels(seen: Labelled) -> NDArray[np.uint8]:
 def save(example: SystemExample, folder: Path) -> Path:
     """Write one example as `<name>.npz`, whole or not at all."""
     path = folder / f"{example.name}.npz"
-    data.write_arrays(path, {name: getattr(example, name) for name in _ARRAYS})
+    write_arrays(path, {name: getattr(example, name) for name in _ARRAYS})
     return path
 
 

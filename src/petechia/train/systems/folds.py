@@ -21,10 +21,10 @@ from petechia.network.runtime import compile_network
 from petechia.simulate.scan import IGNORE, LABELS
 from petechia.store.files import write_file
 from petechia.systems.window import Run
+from petechia.train.settings import Report, TrainSettings
 from petechia.train.systems import deepmir
 from petechia.train.systems.common import Switches
 from petechia.train.systems.examples import SystemExample
-from petechia.train.train import Report, TrainSettings
 from petechia.types import DISCLAIMER, FloatArray
 
 FROM = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)  # probabilities to choose from

@@ -28,14 +28,16 @@ from petechia.prepared.prepare import DETECTOR_SPACING_MM
 from petechia.systems import boxes, hassanzadeh
 from petechia.systems.window import slide
 from petechia.train import data
-from petechia.train.data import JITTER_VOXELS, OUTSIDE
+from petechia.train.candidates import JITTER_VOXELS
+from petechia.train.data import OUTSIDE
 from petechia.train.export import Probabilities, exported, fixed_to_onnx
 from petechia.train.finish import write_network
+from petechia.train.loop import Phase, run_phase
 from petechia.train.model import fold
+from petechia.train.settings import Report, TrainSettings
 from petechia.train.systems import common
 from petechia.train.systems.common import Switches, SystemFacts
 from petechia.train.systems.examples import SystemExample
-from petechia.train.train import Phase, Report, TrainSettings, run_phase
 from petechia.types import FloatArray
 
 CLASSES = ("background", "cmb", "mimic")  # of the CNN

@@ -23,15 +23,17 @@ from petechia.prepared.systems import brain_min_max
 from petechia.simulate.scan import CMB, IGNORE
 from petechia.systems import kim
 from petechia.systems.boxes import overlap
-from petechia.train.data import NO_PHASE, OUTSIDE
+from petechia.train.candidates import NO_PHASE
+from petechia.train.data import OUTSIDE
 from petechia.train.export import fixed_to_onnx
 from petechia.train.finish import write_network
+from petechia.train.loop import Phase, run_phase
 from petechia.train.losses import RARE_LOGIT, balanced_loss
 from petechia.train.model import fold, unfold
+from petechia.train.settings import Report, TrainSettings
 from petechia.train.systems import common
 from petechia.train.systems.common import Switches, SystemFacts
 from petechia.train.systems.examples import PHASE_STEP, SystemExample
-from petechia.train.train import Phase, Report, TrainSettings, run_phase
 from petechia.types import FloatArray
 
 CHANNELS = 2  # SWI, local phase

@@ -25,13 +25,14 @@ from petechia.train import data
 from petechia.train.data import OUTSIDE, Example, PatchOptions
 from petechia.train.export import Probabilities, fixed_to_onnx
 from petechia.train.finish import write_network
+from petechia.train.loop import Phase, run_phase
 from petechia.train.losses import RARE_LOGIT, balanced_loss
 from petechia.train.mine import false_alarms
 from petechia.train.model import fold, unfold
+from petechia.train.settings import Report, TrainSettings
 from petechia.train.systems import common
 from petechia.train.systems.common import Switches, SystemFacts
 from petechia.train.systems.examples import iso_example
-from petechia.train.train import Phase, Report, TrainSettings, run_phase
 from petechia.types import FloatArray, Prepared
 
 STEM = 2  # voxels folded into one along each axis: a quarter of the cost

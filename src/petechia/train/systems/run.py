@@ -6,8 +6,9 @@ from pathlib import Path
 
 from petechia.errors import UsageError
 from petechia.network.card import DEFAULT, load_card
+from petechia.train.settings import Report, TrainSettings
 from petechia.train.systems.common import Switches
-from petechia.train.train import Report, TrainSettings, train
+from petechia.train.train import train
 
 __all__ = ["Switches", "begun_from", "switched", "train_system"]
 
