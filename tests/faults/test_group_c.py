@@ -344,7 +344,7 @@ def test_bright_spots_are_no_sign_of_inversion_where_the_csf_is_as_bright() -> N
     voxels, _, affine, regions = fine_head()
     rng = np.random.default_rng(2)
     for _ in range(300):
-        voxels[rng.integers(40, 94), rng.integers(55, 115), 45:85] += 600
+        voxels[rng.integers(40, 94), rng.integers(55, 115), 45:85] += 900
     xyz = positions(voxels.shape, affine) - np.array([0, 5, 8.0]).reshape(3, 1, 1, 1)
     ventricle = ((xyz / np.array([14, 30, 12]).reshape(3, 1, 1, 1)) ** 2).sum(0) < 1
     for csf, outcome in ((1200.0, {"polarity-doubt": WARN}), (200.0, {"inverted": REFUSE})):

@@ -16,7 +16,7 @@ from petechia import geometry, pipeline
 from petechia.lesions import find
 from petechia.pipeline import Models
 from petechia.prepared.patches import SUSCEPTIBILITY_UNIT
-from petechia.types import ScanFile
+from petechia.types import Prepared, ScanFile, Volume
 
 DEEP_MM, SPOT_PPM = 15.0, 0.6
 
@@ -101,3 +101,24 @@ def test_a_dark_voxel_of_an_image_is_shown_where_the_weights_have_learned_such(
     places, _ = shown(made, replace(models, card=card), monkeypatch, qsm=False)
     away = np.linalg.norm(places - place, axis=1).min(initial=np.inf)
     assert (away < 1.0) == learned
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_close_look_has_a_say_on_the_contrasts_that_the_card_names(
+    named: bool, dataset: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = (dataset / "sub-0001" / "anat").glob("sub-0001_acq-swi_T2starw.nii.gz")
+    asked: list[int] = []
+    cut = pipeline.close_cubes
+
+    def watched(volume: Volume, prepared: Prepared, places: np.ndarray, chi: object) -> np.ndarray:
+        asked.append(len(places))
+        return cut(volume, prepared, places, chi)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline, "close_cubes", watched)
+    assert models.close_look is not None
+    card = replace(models.card, close_on=("swi",) if named else ("gre",))
+    scan = ScanFile(path, "s", Path("s"), bids=False)
+    pipeline.read_scan(scan, SETTINGS, replace(models, card=card))
+    assert len(asked) == named
+    assert sum(asked) < 100  # of some 200 candidates: what the second look takes seriously

@@ -15,7 +15,6 @@ from petechia.prepared.susceptibility import LocalSusceptibility, lowered, risen
 from petechia.store.arrays import write_arrays
 from petechia.types import FloatArray, Prepared, Volume
 
-CLOSE_ON = ("swi",)  # contrasts that are looked at closely: on others it brought nothing (decision 29)
 CHI_STEP = 1 / 15  # of local susceptibility: its CLIP fits eight bits
 GREY_STEP = 1 / 80  # of the brain's median: prepare.CLIP fits eight bits
 MARGIN_MM = 6.5  # about the detector's grid: half a jittered cube

@@ -32,7 +32,7 @@ from petechia.simulate.head import build_head
 from petechia.simulate.scan import CMB, LABELS, SimulatedScan, simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.arrays import write_arrays
-from petechia.train.close_up import CHI_STEP, CLOSE_ON, CloseUp, close_up, save_close
+from petechia.train.close_up import CHI_STEP, CloseUp, close_up, save_close
 from petechia.types import FloatArray, Phase, Volume
 from petechia.volume.susceptibility import in_ppm, turn_map
 
@@ -102,7 +102,7 @@ def to_example(scan: SimulatedScan, name: str) -> Example:
         labels=fine_labels,
         chi=_stored(chi, fine),
         spots=spots_on(volume, regions > 0, canonical_affine, fine),
-        close=close_up(volume, detector, chi) if scan.plan.protocol.contrast in CLOSE_ON else None,
+        close=close_up(volume, detector, chi),
     )
 
 

@@ -35,11 +35,11 @@ from petechia.train.choose import (
     points_by_image,
     score_dataset,
 )
-from petechia.train.close_up import CLOSE_ON
 from petechia.train.export import classifier_to_onnx, from_safetensors, to_onnx, to_safetensors
 from petechia.train.model import build_anatomy, build_detector, build_second_look, knows_parcels
 from petechia.types import DISCLAIMER
 
+CLOSE_ON = ("swi",)  # where the close look has a say: on others it brought nothing (decision 29)
 INHERITED = ("calibration", "operating_points", "count", "contrasts")  # of a card
 # Of several candidates in one dark place the likeliest stands for it: before a fit both networks count alike.
 UNCALIBRATED = Calibration(slope=0.5, second_slope=0.5)

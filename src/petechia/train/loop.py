@@ -53,9 +53,8 @@ def run_phase(
     if phase.start:
         start_from(network, safetensors.torch.load_file(phase.start))
     averaged.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(
-        network.parameters(), phase.learning_rate, weight_decay=settings.weight_decay
-    )
+    learned = [weights for weights in network.parameters() if weights.requires_grad]
+    optimiser = torch.optim.AdamW(learned, phase.learning_rate, weight_decay=settings.weight_decay)
     checkpoint = settings.out / f"{phase.name}.checkpoint.safetensors"
     first = resume(checkpoint, network, averaged, optimiser, report)
     for _ in range(first if first < phase.steps else 0):
@@ -72,7 +71,7 @@ def run_phase(
         loss = phase.loss(logits.float(), target.to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimiser.step()
         average_into(averaged, network, min(settings.average, (step + 1) / (step + 10)))
         value = float(loss.detach())

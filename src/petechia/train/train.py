@@ -48,6 +48,7 @@ from petechia.train.losses import candidate_loss, close_loss, detector_loss, seg
 from petechia.train.mine import cmb_scorer, false_alarms, proposals, taken_for_bleeds
 from petechia.train.model import (
     build_anatomy,
+    build_close_look,
     build_detector,
     build_second_look,
     knows_parcels,
@@ -64,7 +65,7 @@ ANATOMY_SEED = 500_000  # from here on, within a run: no head of the detector's 
 WORTH_A_CLOSE_LOOK = 0.01  # of the second look, with phase or without: what has less is learned by that alone
 _BUILDERS = {
     "anatomy": build_anatomy, "detector": build_detector, "second_look": build_second_look,
-    "close_look": build_second_look,
+    "close_look": build_close_look,
 }  # fmt: skip
 
 
@@ -177,7 +178,7 @@ def train_close_look(
     for example, (places, kind) in zip(examples, _proposed(examples, detector, settings), strict=True):
         seen = load_close(folder, example.name)
         if seen is None:
-            continue  # of a contrast that is not looked at closely
+            continue  # labelled by a user: of these the detector's grid is kept alone
         told = taken_for_bleeds(candidate_cubes(example, places), second)  # (n, 2)
         worth = told.max(1) >= WORTH_A_CLOSE_LOOK
         images.append(cubes_of(seen, places[worth], CLOSE_VOXELS + 2 * CLOSE_JITTER))
@@ -190,7 +191,7 @@ def train_close_look(
     start = _start_weights(settings, "close_look") or _begun(second, settings.out)
     phase = Phase("close_look", settings.close_steps, settings.learning_rate, close_loss, start)
     batches = close_batches(np.concatenate(images), kind, np.concatenate(said), settings.second_batch, rng)
-    return run_phase(build_second_look, phase, batches, settings, report)
+    return run_phase(build_close_look, phase, batches, settings, report)
 
 
 def _proposed(
@@ -252,8 +253,8 @@ def _start_weights(settings: TrainSettings, network: str) -> Path | None:
 
 def _no_close_up(path: Path) -> UsageError:
     return UsageError(
-        "no-close-up", path, found="no example with the scan's own voxels", need="some of SWI",
-        remedy="Delete the folder: its examples are simulated again, SWI with --contrast both.",
+        "no-close-up", path, found="no example with the scan's own voxels", need="some",
+        remedy="Delete the folder: its examples are simulated again.",
     )  # fmt: skip
 
 

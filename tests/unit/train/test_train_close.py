@@ -21,7 +21,13 @@ from petechia.train.close_up import CHI_STEP, GREY_STEP, close_up, cubes_of, loa
 from petechia.train.data import Example
 from petechia.train.export import to_safetensors
 from petechia.train.losses import close_loss, log_odds
-from petechia.train.model import build_detector, build_second_look, start_from, without_a_say
+from petechia.train.model import (
+    build_close_look,
+    build_detector,
+    build_second_look,
+    start_from,
+    without_a_say,
+)
 from petechia.train.settings import TrainSettings
 from petechia.train.train import train_close_look
 from petechia.types import Prepared, Volume
@@ -103,9 +109,24 @@ def test_the_loss_is_that_of_both_opinions_added_up() -> None:
     assert float(close_loss(logits, target)) == pytest.approx(bleed + 0.1 * names, abs=1e-6)
 
 
+def test_all_but_the_last_level_of_a_close_look_stays_as_it_was() -> None:
+    torch.manual_seed(0)
+    network = build_close_look()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    learned = [weights for weights in network.parameters() if weights.requires_grad]
+    optimiser = torch.optim.SGD(learned, 1.0)
+    network.train()
+    target = torch.tensor([[float(CMB), 0.0], [0.0, 0.0]])
+    close_loss(network(torch.rand(2, 2, 24, 24, 24)), target).backward()
+    optimiser.step()
+    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert {name.split(".")[1] for name in moved if name.startswith("levels")} == {"2"}
+    assert {"head.weight", "head.bias"} <= moved
+
+
 def test_a_close_look_begins_with_next_to_no_say() -> None:
     torch.manual_seed(0)
-    second, close = build_second_look().eval(), build_second_look().eval()
+    second, close = build_second_look().eval(), build_close_look().eval()
     start_from(close, without_a_say(second.state_dict()))
     cubes = torch.rand(6, 2, 24, 24, 24)
     with torch.no_grad():
