@@ -279,11 +279,9 @@ def _told_of_channels(volume: Volume, card: Card) -> tuple[Finding, ...]:
 
 
 def _second_look(
-    candidates: list[Candidate],
-    prepared: Prepared,
-    seen: tuple[Volume, LocalSusceptibility | None],
-    models: Models,
-) -> FloatArray:
+    candidates: list[Candidate], prepared: Prepared,
+    seen: tuple[Volume, LocalSusceptibility | None], models: Models,
+) -> FloatArray:  # fmt: skip
     """Microbleed by the second look and the close one, (n,); undecided where the model has no second look."""
     network, close = models.second_look, models.close_look
     if network is None:

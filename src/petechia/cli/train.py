@@ -139,16 +139,13 @@ def train(
     learning_rate = usual_rate(system, tuned) if learning_rate is None else learning_rate
     first = 0 if start_from or tuned else 1  # a network that was never trained must not become a model
     _check((
-        ("bad-count", "--scans", scans, 0 if tuned else 2), ("bad-count", "--batch", batch, 1),
-        ("bad-steps", "--steps", steps, first), ("bad-steps", "--hard-steps", hard_steps, 0),
-        ("bad-steps", "--anatomy-steps", anatomy_steps, first),
-        ("bad-count", "--anatomy-scans", anatomy_scans, 2),
+        ("bad-count", "--scans", scans, 0 if tuned else 2), ("bad-steps", "--hard-steps", hard_steps, 0),
+        ("bad-steps", "--steps", steps, first), ("bad-steps", "--anatomy-steps", anatomy_steps, first),
         ("bad-steps", "--second-steps", second_steps, 0 if tuned else first),
-        ("bad-steps", "--close-steps", close_steps, 0),
-        ("bad-count", "--choosing-scans", choosing_scans, 0 if tuned else 1),
+        ("bad-steps", "--close-steps", close_steps, 0), ("bad-count", "--anatomy-scans", anatomy_scans, 2),
+        ("bad-count", "--choosing-scans", choosing_scans, int(not tuned)), ("bad-count", "--batch", batch, 1),
     ))  # fmt: skip
-    require_rate(learning_rate, "petechia train")
-    _require_share(start_share, start_from is not None or tuned)
+    _require_rate_and_share(learning_rate, start_share, start_from is not None or tuned)
     require_train("train")
     from petechia.store.place import check_root
     from petechia.train.settings import TrainSettings
@@ -159,11 +156,10 @@ def train(
     check_root(out, [given for given in (anatomy, start_from, data) if given])
     settings = TrainSettings(
         out=out, anatomy=anatomy, start_from=start_from, data=data, steps=steps, hard_steps=hard_steps,
-        anatomy_steps=anatomy_steps, anatomy_scans=anatomy_scans, second_steps=second_steps,
-        close_steps=close_steps, start_share=start_share, batch=batch,
-        learning_rate=learning_rate, scans=scans, seed=seed, device=device, bfloat16=bfloat16,
-        contrasts=CONTRASTS[contrast], choosing_scans=choosing_scans,
-        world=chosen_world(world, off, "petechia train"),
+        anatomy_steps=anatomy_steps, anatomy_scans=anatomy_scans, second_steps=second_steps, batch=batch,
+        close_steps=close_steps, start_share=start_share, learning_rate=learning_rate, scans=scans,
+        seed=seed, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
+        choosing_scans=choosing_scans, world=chosen_world(world, off, "petechia train"),
     )  # fmt: skip
     say(f"model in {plain(str(train_system(name, settings, switched(without, channels, folds), complain)))}")
     say(DISCLAIMER)
@@ -205,8 +201,9 @@ def _check(least: tuple[tuple[str, str, int, int], ...]) -> None:
             )  # fmt: skip
 
 
-def _require_share(share: float, begun: bool) -> None:
-    """UsageError `bad-fraction` for a mean of weights with nothing else in it, or with nothing begun from."""
+def _require_rate_and_share(learning_rate: float, share: float, begun: bool) -> None:
+    """As `require_rate`; UsageError `bad-fraction` for a mean without other weights, or none begun from."""
+    require_rate(learning_rate, "petechia train")
     if share == 0 or (begun and 0.0 < share < 1.0):
         return
     raise UsageError(
