@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from petechia.simulate.scan import LABELS
-from petechia.train import data, train
+from petechia.train import data, loop
 from petechia.train.data import Example, PatchOptions
 from petechia.train.losses import segmentation_loss
 from petechia.train.model import UNet
+from petechia.train.settings import TrainSettings
 
 STEPS = 6
 
@@ -38,9 +39,9 @@ def _network() -> UNet:
 
 
 def _weights(out: Path, seed: int) -> bytes:
-    settings = train.TrainSettings(out=out, seed=seed)
-    phase = train.Phase("tiny", STEPS, 1e-3, segmentation_loss)
-    return train.run_phase(_network, phase, _batches(seed), settings, lambda _line: None).read_bytes()
+    settings = TrainSettings(out=out, seed=seed)
+    phase = loop.Phase("tiny", STEPS, 1e-3, segmentation_loss)
+    return loop.run_phase(_network, phase, _batches(seed), settings, lambda _line: None).read_bytes()
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
@@ -54,9 +55,9 @@ def test_a_run_stopped_half_way_ends_with_the_weights_of_a_whole_one(
 ) -> None:
     """The checkpoint holds weights, average, and the optimiser's state; the batches go on where they were."""
     whole = _weights(tmp_path / "whole", 1)
-    settings = train.TrainSettings(out=tmp_path / "stopped", seed=1)
-    phase = train.Phase("tiny", STEPS, 1e-3, segmentation_loss)
-    monkeypatch.setattr(train, "SAVE_EVERY_S", -1.0)  # after every step
+    settings = TrainSettings(out=tmp_path / "stopped", seed=1)
+    phase = loop.Phase("tiny", STEPS, 1e-3, segmentation_loss)
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", -1.0)  # after every step
 
     class Stop(Exception):
         pass
@@ -68,8 +69,8 @@ def test_a_run_stopped_half_way_ends_with_the_weights_of_a_whole_one(
             yield batch
 
     with pytest.raises(Stop):
-        train.run_phase(_network, phase, stopping(), settings, lambda _line: None)
-    ended = train.run_phase(_network, phase, _batches(1), settings, lambda _line: None)
+        loop.run_phase(_network, phase, stopping(), settings, lambda _line: None)
+    ended = loop.run_phase(_network, phase, _batches(1), settings, lambda _line: None)
     assert ended.read_bytes() == whole
 
 
@@ -88,8 +89,6 @@ def test_products_in_16_bits_are_taken_only_where_asked_for_and_the_loss_stays_i
         return built
 
     for half in (False, True):
-        settings = train.TrainSettings(out=tmp_path / str(half), bfloat16=half)
-        train.run_phase(
-            network, train.Phase("tiny", 1, 1e-3, loss), _batches(1), settings, lambda _line: None
-        )
+        settings = TrainSettings(out=tmp_path / str(half), bfloat16=half)
+        loop.run_phase(network, loop.Phase("tiny", 1, 1e-3, loss), _batches(1), settings, lambda _line: None)
     assert seen == [(torch.float32, torch.float32), (torch.bfloat16, torch.float32)]
