@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from petechia import geometry
-from petechia.prepared.patches import SUSCEPTIBILITY_UNIT
+from petechia.prepared.patches import CHANNELS, SUSCEPTIBILITY_UNIT
 from petechia.prepared.prepare import CLIP
 from petechia.prepared.susceptibility import LocalSusceptibility, risen
 from petechia.types import FloatArray, Prepared, Volume
@@ -41,4 +41,4 @@ def close_cubes(
     else:
         iron = np.zeros_like(seen) if chi is None else chi.at(points)
     both = np.stack([greys, iron / SUSCEPTIBILITY_UNIT]).astype(np.float32)  # (CHANNELS, n side^3)
-    return np.moveaxis(both.reshape(2, len(places), side, side, side), 0, 1)
+    return np.moveaxis(both.reshape(CHANNELS, len(places), side, side, side), 0, 1)
