@@ -40,6 +40,25 @@ def box_about(points: AnyArray, margin: FloatArray, shape: tuple[int, ...]) -> t
     return i, j, k
 
 
+def unpadded_box(voxels: AnyArray) -> tuple[slice, slice, slice]:
+    """The part of a grid (i, j, k) within what was put around it: planes of its first voxel's value alone.
+
+    A side counts as put there where the next plane is mostly of other values; a masked head's is not.
+    """
+    other = voxels != voxels[0, 0, 0]
+    sides = []
+    for axis in range(3):
+        line = np.flatnonzero(other.any(axis=tuple(each for each in range(3) if each != axis)))
+        sides.append(slice(int(line[0]), int(line[-1]) + 1) if line.size else slice(0, voxels.shape[axis]))
+    held = other[tuple(sides)]
+    box = []
+    for axis, side in enumerate(sides):
+        low = side.start if held.take(0, axis).mean() > 0.5 else 0
+        high = side.stop if held.take(-1, axis).mean() > 0.5 else voxels.shape[axis]
+        box.append(slice(low, high))
+    return box[0], box[1], box[2]
+
+
 def block_means(values: AnyArray, factors: tuple[int, ...]) -> AnyArray:
     """Means over blocks of `factors` voxels (i, j, k); what does not fill a block at an end is left out."""
     whole = [n // f for n, f in zip(values.shape, factors, strict=True)]

@@ -6,6 +6,7 @@ import os
 from importlib.util import find_spec
 
 from petechia.errors import UsageError
+from petechia.memory import keep_freed_memory
 
 _TRAIN_PACKAGES = ("torch", "safetensors")
 
@@ -13,8 +14,9 @@ _TRAIN_PACKAGES = ("torch", "safetensors")
 def require_train(command: str) -> None:
     """Raise UsageError `missing-extra` unless ``petechia[train]`` is installed.
 
-    Asks for large pages for torch's large tensors, where the system gives them on request: a third less CPU
-    goes into filling fresh memory. Torch reads it when it first allocates; what the user has set stays.
+    Keeps freed memory, and asks for large pages for torch's large tensors where the system gives them on
+    request: what goes into fresh memory is CPU. Torch reads it when it first allocates; what the user has set
+    stays.
     """
     missing = [name for name in _TRAIN_PACKAGES if find_spec(name) is None]
     if missing:
@@ -25,4 +27,5 @@ def require_train(command: str) -> None:
             need="the training extra",
             remedy="pip install 'petechia[train]'",
         )
+    keep_freed_memory()
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -6,7 +6,7 @@ resampling is separable: one sparse matrix per axis, exact on constants and line
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,34 +28,45 @@ class Grid:
 
 
 def whole_grid(volume: Volume, spacing_mm: float, multiple: int) -> Grid:
-    """The grid that covers the whole scan, lengths rounded up to `multiple` voxels."""
+    """The grid that covers the whole scan but its padding, lengths rounded up to `multiple` voxels."""
     turned, affine = geometry.to_canonical(volume.voxels, volume.affine_ras)
-    return _grid(np.zeros(3), np.asarray(turned.shape, float), affine, spacing_mm, multiple)
+    low, high = _unpadded(turned)
+    return _grid(low, high, affine, spacing_mm, multiple)
 
 
 def box_grid(
     volume: Volume, low_index: FloatArray, high_index: FloatArray, spacing_mm: float, multiple: int
 ) -> Grid:
-    """The grid that covers canonical scan voxels low..high (3,), edges included, rounded up to `multiple`."""
+    """The grid that covers canonical scan voxels low..high (3,), edges included, rounded up to `multiple`.
+
+    Padding is left out: it is no part of the scan.
+    """
     turned, affine = geometry.to_canonical(volume.voxels, volume.affine_ras)
-    low = np.clip(low_index, 0, np.asarray(turned.shape) - 1)
-    high = np.clip(high_index, low + 1, turned.shape)
+    first, end = _unpadded(turned)
+    low = np.clip(low_index, first, end - 1)
+    high = np.clip(high_index, low + 1, end)
     return _grid(low, high, affine, spacing_mm, multiple)
 
 
 def sample(volume: Volume, grid: Grid) -> FloatArray:
-    """The scan on the grid (i, j, k) float32: linear, averaging where the grid is coarser; edges repeat."""
+    """The scan on the grid (i, j, k) float32: linear, averaging where the grid is coarser; edges repeat.
+
+    The edges of the scan: what was put around it is not seen.
+    """
     turned, _ = geometry.to_canonical(volume.voxels, volume.affine_ras)
-    return sample_canonical(turned, grid)
+    box = geometry.unpadded_box(turned)
+    i, j, k = (start - part.start for start, part in zip(grid.start, box, strict=True))
+    return sample_canonical(turned[box], replace(grid, start=(i, j, k)))
 
 
 def within_scan(volume: Volume, grid: Grid) -> NDArray[np.bool_]:
     """Which grid voxels lie inside the scan; beyond, `sample` repeats its edge. -> grid.shape."""
     turned, _ = geometry.to_canonical(volume.voxels, volume.affine_ras)
+    low, high = _unpadded(turned)
     lines = []
     for axis in range(3):
         position = grid.start[axis] + np.arange(grid.shape[axis]) * grid.step[axis]
-        lines.append((position >= -0.5) & (position <= turned.shape[axis] - 0.5))
+        lines.append((position >= low[axis] - 0.5) & (position <= high[axis] - 0.5))
     inside: NDArray[np.bool_] = lines[0][:, None, None] & lines[1][None, :, None] & lines[2][None, None, :]
     return inside
 
@@ -79,6 +90,12 @@ def sample_nearest(turned: AnyArray, grid: Grid) -> AnyArray:
         index.append(np.clip(np.rint(position).astype(np.intp), 0, turned.shape[axis] - 1))
     picked: AnyArray = turned[np.ix_(*index)]
     return picked
+
+
+def _unpadded(turned: AnyArray) -> tuple[FloatArray, FloatArray]:
+    """First index and one past the last (3,) of what of a scan (i, j, k) was not put around it."""
+    box = geometry.unpadded_box(turned)
+    return np.array([float(part.start) for part in box]), np.array([float(part.stop) for part in box])
 
 
 def _grid(low: FloatArray, high: FloatArray, affine: FloatArray, spacing_mm: float, multiple: int) -> Grid:

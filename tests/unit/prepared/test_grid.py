@@ -10,6 +10,7 @@ import pytest
 
 from petechia import geometry
 from petechia.prepared import grid as grids
+from petechia.prepared import prepare
 from petechia.prepared.lookup import nearest_on_grid, nearest_on_volume
 from petechia.types import Volume
 
@@ -115,3 +116,40 @@ def test_a_mask_on_another_grid_is_looked_up_at_the_nearest_voxel_and_false_beyo
         assert seen[index] == (inside and mask[tuple(place)])
         within += inside
     assert 500 < within < seen.size - 500
+
+
+@pytest.mark.parametrize("fill", [0.0, -1000.0])
+def test_padding_changes_nothing(fill: float) -> None:
+    voxels = np.random.default_rng(3).normal(100.0, 20.0, (70, 90, 21))
+    turned = OBLIQUE.copy()
+    turned[:, 1] *= -1  # a grid that grows backwards, as most files' do
+    before, after = (7, 0, 3), (2, 11, 1)
+    padded = np.pad(voxels, list(zip(before, after, strict=True)), constant_values=fill)
+    moved = turned.copy()
+    moved[:3, 3] -= turned[:3, :3] @ before
+    plain = prepare.for_anatomy(_volume(voxels, turned))
+    found = prepare.for_anatomy(_volume(padded, moved))
+    assert np.array_equal(found.image, plain.image)
+    assert np.allclose(found.affine_ras, plain.affine_ras, atol=1e-9)
+    brain = np.zeros((20, 20, 20), bool)
+    brain[2:18, 3:17, 4:15] = True  # of 3 mm voxels from the scan's corner on: its box ends beyond the scan
+    coarse = np.diag([3.0, 3.0, 3.0, 1.0])
+    coarse[:3, 3] = turned[:3, :3] @ [0, 89, 0] + turned[:3, 3]
+    plain, found = (
+        prepare.for_detector_in(each, brain, coarse)
+        for each in (_volume(voxels, turned), _volume(padded, moved))
+    )
+    assert np.array_equal(found.image, plain.image)
+    assert np.allclose(found.affine_ras, plain.affine_ras, atol=1e-9)
+
+
+def test_a_masked_head_is_not_padded() -> None:
+    """Its borders are its own: a tight box would repeat the brain beyond its edge."""
+    ball = np.linalg.norm(np.indices((40, 50, 30)) - np.array([20, 25, 15])[:, None, None, None], axis=0) < 12
+    voxels = np.where(ball, np.random.default_rng(4).normal(100.0, 9.0, ball.shape), 0.0)
+    assert geometry.unpadded_box(voxels) == (slice(0, 40), slice(0, 50), slice(0, 30))
+
+
+def test_a_scan_of_one_value_has_a_grid_too() -> None:
+    volume = _volume(np.full((31, 17, 9), 5.0), np.diag([0.7, 1.1, 3.0, 1.0]))
+    assert grids.whole_grid(volume, 3.0, 1).shape == (8, 7, 9)

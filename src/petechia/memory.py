@@ -1,0 +1,23 @@
+"""Memory for large arrays: kept by the process instead of given back and taken anew.
+
+An image of a head is 30 to 200 MB. The C library hands such a block back to the system as soon as it is free
+and the next one comes page by page, zeroed: a third of a simulation's CPU, a seventh of a reading's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of mallopt(3)
+_AHEAD_BYTES = 64 * 1024**2  # taken with each growth
+
+
+def keep_freed_memory() -> None:
+    """From now on freed blocks stay with this process. Does nothing but with glibc on Linux."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:  # another C library has another way
+        return
+    mallopt(_MMAP_MAX, 0)
+    mallopt(_TRIM_THRESHOLD, -1)
+    mallopt(_TOP_PAD, _AHEAD_BYTES)
