@@ -5,7 +5,7 @@ Averaging over turned copies of what a network sees: Krizhevsky 2012 (NIPS 25), 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import combinations
 
 import numpy as np
@@ -28,9 +28,14 @@ def over_mirrors(look: Callable[[FloatArray], FloatArray], cubes: FloatArray) ->
     seen = np.array(look(cubes), dtype=np.float64)
     again = np.flatnonzero(seen >= WORTH_IT)
     if len(again):
-        others = [look(np.ascontiguousarray(np.flip(cubes[again], axes))) for axes in MIRRORS]
+        others = [look(image) for image in mirrored(cubes[again])]
         seen[again] = special.expit(logit(np.stack([seen[again], *others])).mean(0))
     return seen
+
+
+def mirrored(cubes: FloatArray) -> Iterator[FloatArray]:
+    """The seven mirror images of cubes (n, channel, s, s, s)."""
+    return (np.ascontiguousarray(np.flip(cubes, axes)) for axes in MIRRORS)
 
 
 def looked_at_closely(
@@ -47,7 +52,6 @@ def looked_at_closely(
     which = np.flatnonzero(second >= CLOSE_FROM)
     if len(which):
         cubes = cut(which)
-        images = [cubes, *(np.ascontiguousarray(np.flip(cubes, axes)) for axes in MIRRORS)]
-        own = np.mean([logit(look(image)) for image in images], 0)
+        own = np.mean([logit(look(image)) for image in (cubes, *mirrored(cubes))], 0)
         closer[which] = special.expit(logit(second[which]) + own)
     return closer

@@ -22,7 +22,14 @@ from petechia.train.labelled import labelled_scans
 from petechia.train.losses import bleed_or_not
 from petechia.train.settings import PATHS, Report, TrainSettings
 from petechia.train.systems.examples import Labelled, taught_labels
-from petechia.train.train import ensure_examples, started_from, train_detector, train_second_look
+from petechia.train.train import (
+    all_proposed,
+    ensure_examples,
+    start_weights,
+    started_from,
+    train_detector,
+    train_second_look,
+)
 
 LEAST_BLEED_VOXELS = 20  # of labelled bleeds that tell the sign of iron: surer than veins that a network sees
 
@@ -44,14 +51,13 @@ def finetune_default(settings: TrainSettings, report: Report) -> Path:
     report(f"{len(taught)} labelled scans, {sum(_bleeds(each) for each in taught)} with bleeds")
     simulated = ensure_examples(settings, report) if settings.scans else []
     detector = train_detector(taught + simulated, settings, report)
-    shipped = settings.start_from / "second_look.safetensors"
-    second = shipped if shipped.is_file() else None
+    shipped = start_weights(settings, "second_look")
+    second = shipped
     if second and settings.second_steps:
-        second = train_second_look(taught + simulated, detector, settings, report, bleed_or_not)
-    close = settings.start_from / "close_look.safetensors"  # stays as it was
-    trained = Trained(
-        settings.start_from / "anatomy.safetensors", detector, second, close if close.is_file() else None
-    )
+        proposed = all_proposed(taught + simulated, detector, settings)
+        second = train_second_look(taught + simulated, proposed, settings, report, bleed_or_not)
+    close = start_weights(settings, "close_look")  # stays as it was
+    trained = Trained(settings.start_from / "anatomy.safetensors", detector, second, close)
     facts = {name: str(value) for name, value in asdict(settings).items() if name not in PATHS}
     facts |= {
         "started_from": origin,

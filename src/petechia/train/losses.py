@@ -65,9 +65,7 @@ def bleed_or_not(logits: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
 
     logits (n, classes), kinds (n,) by LABELS.
     """
-    log = F.log_softmax(logits, 1)
-    others = torch.cat([log[:, :CMB], log[:, CMB + 1 :]], 1).logsumexp(1)  # (n,)
-    return -torch.where(kinds == CMB, log[:, CMB], others).mean()
+    return _told_apart(log_odds(logits), kinds)
 
 
 def candidate_loss(logits: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
@@ -85,9 +83,12 @@ def close_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     And MIMIC of its cross-entropy over all classes. logits (n, classes); target (n, 2): class, log-odds.
     """
     kinds, said = target[:, 0].long(), target[:, 1]
-    together = log_odds(logits) + said  # (n,)
-    bleed = F.binary_cross_entropy_with_logits(together, (kinds == CMB).to(together))
-    return bleed + MIMIC * F.cross_entropy(logits, kinds)
+    return _told_apart(log_odds(logits) + said, kinds) + MIMIC * F.cross_entropy(logits, kinds)
+
+
+def _told_apart(odds: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of microbleed or not, log-odds (n,) of it against kinds (n,)."""
+    return F.binary_cross_entropy_with_logits(odds, (kinds == CMB).to(odds))
 
 
 def log_odds(logits: torch.Tensor) -> torch.Tensor:

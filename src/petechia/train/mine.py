@@ -84,25 +84,28 @@ def _kind_near(labels: NDArray[np.uint8], place: NDArray[np.intp]) -> int:
     return int(counts[1:].argmax()) + 1 if counts[1:].any() else 0
 
 
-def taken_for_bleeds(candidates: NDArray[np.float16], weights: Path | None) -> FloatArray:
-    """How far a second look takes each candidate for a microbleed, with its phase and without: (n, 2) 0..1.
-
-    candidates (n, CHANNELS, s, s, s), as `candidate_cubes` cuts them; weights None: 0.
+def bleed_scorer(weights: Path | None) -> Callable[[NDArray[np.float16]], FloatArray]:
+    """A function from candidates (n, CHANNELS, s, s, s), as `candidate_cubes` cuts them, to how far a second
+    look takes each for a microbleed, with its phase and without: (n, 2) 0..1. weights None: 0.
     """
-    found: FloatArray = np.zeros((len(candidates), 2))
-    if weights is None or not len(candidates):
-        return found
+    if weights is None:
+        return lambda candidates: np.zeros((len(candidates), 2))
     network = build_second_look()
     start_from(network, safetensors.torch.load_file(weights))
     compiled = compile_network(classifier_to_onnx(network, PATCH_VOXELS), LABELS, torch.get_num_threads())
     middle = slice(JITTER_VOXELS, JITTER_VOXELS + PATCH_VOXELS)
-    for first in range(0, len(candidates), AT_ONCE):
-        some = slice(first, first + AT_ONCE)
-        cubes = candidates[some, :, middle, middle, middle].astype(np.float32)
-        for n, _ in enumerate(("with its phase", "without")):
-            found[some, n] = classify(compiled, cubes)[:, CMB]
-            cubes[:, 1] = 0.0
-    return found
+
+    def score(candidates: NDArray[np.float16]) -> FloatArray:
+        found: FloatArray = np.zeros((len(candidates), 2))
+        for first in range(0, len(candidates), AT_ONCE):
+            some = slice(first, first + AT_ONCE)
+            cubes = candidates[some, :, middle, middle, middle].astype(np.float32)
+            for n, _ in enumerate(("with its phase", "without")):
+                found[some, n] = classify(compiled, cubes)[:, CMB]
+                cubes[:, 1] = 0.0
+        return found
+
+    return score
 
 
 def false_alarms(score: FloatArray, example: Example) -> NDArray[np.intp]:

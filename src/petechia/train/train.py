@@ -45,7 +45,7 @@ from petechia.train.data import HARD_PATCHES, Example, PatchOptions
 from petechia.train.finish import Choosing, Trained, finish_model
 from petechia.train.loop import Loss, Phase, run_phase
 from petechia.train.losses import candidate_loss, close_loss, detector_loss, segmentation_loss
-from petechia.train.mine import cmb_scorer, false_alarms, proposals, taken_for_bleeds
+from petechia.train.mine import bleed_scorer, cmb_scorer, false_alarms, proposals
 from petechia.train.model import (
     build_anatomy,
     build_close_look,
@@ -57,6 +57,7 @@ from petechia.train.model import (
 )
 from petechia.train.settings import PATHS, Report, TrainSettings
 
+Proposed = list[tuple[NDArray[np.intp], NDArray[np.intp]]]  # per example places (n, 3) and kinds (n,)
 Names = Callable[[str, int, tuple[str, ...]], list[str]]  # head, seed, contrasts -> its examples
 
 CLASS_WEIGHTS = (1.0, 6.0, 5.0, 1.5, 1.5, 1.0, 3.0)  # in the order of simulate.scan.LABELS
@@ -79,9 +80,10 @@ def train(settings: TrainSettings, report: Report) -> Path:
     learned_from = len(examples)  # all that the cache holds
     anatomy = train_anatomy(ensure_anatomy_examples(settings, report), settings, report)
     detector = train_detector(examples, settings, report)
-    second = train_second_look(examples, detector, settings, report)
-    close = train_close_look(examples, (detector, second), settings, report)
-    del examples
+    proposed = all_proposed(examples, detector, settings)
+    second = train_second_look(examples, proposed, settings, report)
+    close = train_close_look(examples, proposed, second, settings, report)
+    del examples, proposed
     choosing = Choosing(
         settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed, settings.contrasts,
         settings.world,
@@ -96,7 +98,7 @@ def train(settings: TrainSettings, report: Report) -> Path:
 def train_anatomy(examples: list[AnatomyExample], settings: TrainSettings, report: Report) -> Path:
     """Whole heads, one at a time; returns the weights."""
     rng = np.random.default_rng([settings.seed, 10])
-    start = _start_weights(settings, "anatomy")
+    start = start_weights(settings, "anatomy")
     phase = Phase("anatomy", settings.anatomy_steps, settings.learning_rate, segmentation_loss, start)
     batches = (whole_head(examples[int(rng.integers(len(examples)))], rng) for _ in itertools.count())
     return run_phase(build_anatomy, phase, batches, settings, report)
@@ -105,7 +107,7 @@ def train_anatomy(examples: list[AnatomyExample], settings: TrainSettings, repor
 def train_detector(examples: list[Example], settings: TrainSettings, report: Report) -> Path:
     """First what a lesion looks like, then, around its own false alarms, what is none."""
     rng = np.random.default_rng([settings.seed, 11])
-    start = _start_weights(settings, "detector")
+    start = start_weights(settings, "detector")
     loss = partial(detector_loss, class_weights=CLASS_WEIGHTS)
     first = Phase("detector-first", settings.steps, settings.learning_rate, loss, start)
     options = PatchOptions()
@@ -128,17 +130,16 @@ def train_detector(examples: list[Example], settings: TrainSettings, report: Rep
 
 
 def train_second_look(
-    examples: list[Example], detector: Path, settings: TrainSettings, report: Report,
+    examples: list[Example], proposed: Proposed, settings: TrainSettings, report: Report,
     loss: Loss = candidate_loss,
 ) -> Path:  # fmt: skip
     """A classifier of what the detector proposes: every planted microbleed, and everything taken for one."""
     rng = np.random.default_rng([settings.seed, 12])
-    start = _start_weights(settings, "second_look")
-    proposed = _proposed(examples, detector, settings)
+    start = start_weights(settings, "second_look")
     pairs = zip(examples, proposed, strict=True)
     every = np.concatenate([candidate_cubes(example, places) for example, (places, _) in pairs])
     kind = np.concatenate([kinds for _, kinds in proposed])
-    doubt = taken_for_bleeds(every, start).max(1)
+    doubt = bleed_scorer(start)(every).max(1)
     report(f"second look: {_told(kind)}")
     phase = Phase("second_look", settings.second_steps, settings.learning_rate, loss, start)
     batches = candidate_batches(every, kind, settings.second_batch, rng, doubt)
@@ -162,24 +163,24 @@ def mean_of(weights: tuple[Path, Path], share: float, out: Path) -> Path:
 
 
 def train_close_look(
-    examples: list[Example], before: tuple[Path, Path], settings: TrainSettings, report: Report
+    examples: list[Example], proposed: Proposed, second: Path, settings: TrainSettings, report: Report
 ) -> Path | None:
     """What the scan's own voxels add to what the second look says; None for no steps.
 
-    before: weights of detector and second look. It learns the more, the less the second look has learned
+    second: weights of the second look. It learns the more, the less the second look has learned
     from the same scans: where that knows them by heart, nothing is left to add.
     """
     if settings.close_steps == 0:
         return None
     rng = np.random.default_rng([settings.seed, 13])
-    detector, second = before
     folder = settings.out / "examples"
+    says = bleed_scorer(second)
     images, kinds, said = [], [], []
-    for example, (places, kind) in zip(examples, _proposed(examples, detector, settings), strict=True):
+    for example, (places, kind) in zip(examples, proposed, strict=True):
         seen = load_close(folder, example.name)
         if seen is None:
             continue  # labelled by a user: of these the detector's grid is kept alone
-        told = taken_for_bleeds(candidate_cubes(example, places), second)  # (n, 2)
+        told = says(candidate_cubes(example, places))  # (n, 2)
         worth = told.max(1) >= WORTH_A_CLOSE_LOOK
         images.append(cubes_of(seen, places[worth], CLOSE_VOXELS + 2 * CLOSE_JITTER))
         kinds.append(kind[worth])
@@ -188,16 +189,14 @@ def train_close_look(
         raise _no_close_up(folder)
     kind = np.concatenate(kinds)
     report(f"close look: {_told(kind)}")
-    start = _start_weights(settings, "close_look") or _begun(second, settings.out)
+    start = start_weights(settings, "close_look") or _begun(second, settings.out)
     phase = Phase("close_look", settings.close_steps, settings.learning_rate, close_loss, start)
     batches = close_batches(np.concatenate(images), kind, np.concatenate(said), settings.second_batch, rng)
     return run_phase(build_close_look, phase, batches, settings, report)
 
 
-def _proposed(
-    examples: list[Example], detector: Path, settings: TrainSettings
-) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Places and kinds of what a detector proposes in each example, see `mine.proposals`."""
+def all_proposed(examples: list[Example], detector: Path, settings: TrainSettings) -> Proposed:
+    """What a detector proposes in each example, see `mine.proposals`."""
     device = torch.device(settings.device)
     network = build_detector().to(device)
     network.load_state_dict(safetensors.torch.load_file(detector))
@@ -245,7 +244,7 @@ def started_from(settings: TrainSettings) -> str:
     return f"{card.name} {card.version} {card.detector.sha256[:12]}"
 
 
-def _start_weights(settings: TrainSettings, network: str) -> Path | None:
+def start_weights(settings: TrainSettings, network: str) -> Path | None:
     """The weights that a network's first phase begins from; None: drawn at random."""
     path = settings.start_from / f"{network}.safetensors" if settings.start_from else None
     return path if path and path.is_file() else None

@@ -29,7 +29,7 @@ from petechia.train.model import (
     without_a_say,
 )
 from petechia.train.settings import TrainSettings
-from petechia.train.train import train_close_look
+from petechia.train.train import all_proposed, train_close_look
 from petechia.types import Prepared, Volume
 
 CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
@@ -148,12 +148,12 @@ def test_it_is_trained_on_what_the_second_look_takes_seriously(tmp_path: Path) -
     example = Example("e", image, labels, close=close_up(volume, wide, None))
     settings = TrainSettings(out=tmp_path, close_steps=2, second_batch=4)
     told: list[str] = []
+    proposed = all_proposed([example], detector, settings)
     with pytest.raises(UsageError, match="no-close-up"):
-        train_close_look([example], (detector, second), settings, told.append)
+        train_close_look([example], proposed, second, settings, told.append)
     data.save(example, tmp_path / "examples")
-    path = train_close_look([example], (detector, second), settings, told.append)
+    path = train_close_look([example], proposed, second, settings, told.append)
     assert path == tmp_path / "close_look.safetensors"
     assert re.search(r"close look: \d+ candidates, [1-9]\d* microbleeds", told[0])
-    assert (
-        train_close_look([example], (detector, second), replace(settings, close_steps=0), told.append) is None
-    )
+    none = replace(settings, close_steps=0)
+    assert train_close_look([example], proposed, second, none, told.append) is None

@@ -18,10 +18,10 @@ from petechia.train.losses import bleed_or_not
 from petechia.train.mine import (
     MOST_PEAKS,
     _by_torch,
+    bleed_scorer,
     cmb_scorer,
     false_alarms,
     proposals,
-    taken_for_bleeds,
 )
 from petechia.train.model import build_detector, build_second_look, start_from
 
@@ -126,8 +126,8 @@ def test_what_is_said_of_a_candidate_with_and_without_a_phase(tmp_path: Path) ->
     alone[:, 1] = 0
     with torch.no_grad():
         said = [torch.softmax(network.eval()(each), 1)[:, CMB].numpy() for each in (shown, alone)]
-    assert taken_for_bleeds(candidates, path) == pytest.approx(np.stack(said, 1), abs=5e-3)
-    assert taken_for_bleeds(candidates, None).tolist() == [[0.0, 0.0]] * 3
+    assert bleed_scorer(path)(candidates) == pytest.approx(np.stack(said, 1), abs=5e-3)
+    assert bleed_scorer(None)(candidates).tolist() == [[0.0, 0.0]] * 3
 
 
 def test_weights_of_fewer_classes_give_the_same_answer_among_those_they_know() -> None:
