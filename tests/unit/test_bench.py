@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from petechia.simulate.world import draw_head_options, draw_plan
+from petechia.train.choose import ScoredScan
 
 BENCH = Path(__file__).resolve().parents[2] / "bench" / "detect.py"
 
@@ -89,3 +90,23 @@ def test_each_hard_page_draws_what_it_is_about(monkeypatch: pytest.MonkeyPatch) 
             if page in hard.DISEASES:
                 counts[page].add(getattr(ill.pathology, hard.DISEASES[page]))
     assert set(map(frozenset, counts.values())) == {frozenset({1, 2, 3})}
+
+
+def test_the_choosing_table_keeps_every_candidate_and_is_of_one_set_of_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH.parent))
+    choose = importlib.import_module("choose")
+    seen = ScoredScan("qsm", np.array([[0.5, 0.99], [0.1, 0.002]]), np.array([1.0, np.nan]), 3)
+    empty = ScoredScan("swi", np.zeros((0, 2)), np.zeros(0), 1, alone=True)
+    path = tmp_path / "choosing.tsv.gz"
+    choose.write_table(path, {"b": seen, "a_alone": empty}, "0123")
+    kept = choose.read_table(path, "0123")
+    assert kept["b"].scores.tolist() == [[0.5, 0.99], [0.1, 0.002]]
+    assert kept["b"].hit[0] == 1.0
+    assert np.isnan(kept["b"].hit[1])
+    assert (kept["b"].contrast, kept["b"].lesions, kept["b"].alone) == ("qsm", 3, False)
+    assert kept["a_alone"].scores.shape == (0, 2)
+    assert (kept["a_alone"].lesions, kept["a_alone"].image) == (1, "swi alone")
+    assert choose.read_table(path, "4567") == {}
+    assert choose.read_table(tmp_path / "none.tsv.gz", "0123") == {}

@@ -83,25 +83,32 @@ def score_dataset(dataset: Path, model: Path) -> list[ScoredScan]:
 
     Every other scan of a contrast is read without its phase: users have it or not. A refused one: nothing.
     """
-    models = pipeline.load_models(DetectSettings(model=str(model)))
-    scored = []
-    for scan, ignored in with_and_without_phase(images_and_maps(dataset)):
-        settings = DetectSettings(model=str(model), ignore_phase=ignored)
-        found, codes = _read(scan, settings, models)
-        truth = read_planted(dataset / "derivatives" / "truth" / scan.folder / f"{scan.name}_lesions.tsv")
-        bleed = np.array([kind == "microbleed" for kind in truth.kind], dtype=bool)
-        visible = truth.cnr[bleed] >= VISIBLE_CNR
-        probability = np.array([lesion.probability for lesion in found])
-        scores = np.array([lesion.network_scores for lesion in found]).reshape(-1, 2)
-        centres = np.array([lesion.centre_ras_mm for lesion in found]).reshape(-1, 3)
-        pairs = match(
-            cost_by_distance(centres, truth.centre_ras_mm[bleed], MATCH_DISTANCE_MM), probability, visible
-        )
-        hit = np.where(pairs.ignored, np.nan, (~pairs.false_positive).astype(float))
-        contrast = contrast_named(scan.name)
-        alone = contrast != "qsm" and not codes & {"phase-used", "qsm-used"}
-        scored.append(ScoredScan(contrast, scores, hit, int(visible.sum()), alone))
-    return scored
+    settings = DetectSettings(model=str(model))
+    models = pipeline.load_models(settings)
+    turns = with_and_without_phase(images_and_maps(dataset))
+    return [
+        scored_scan(scan, dataset, replace(settings, ignore_phase=ignored), models) for scan, ignored in turns
+    ]
+
+
+def scored_scan(
+    scan: ScanFile, dataset: Path, settings: DetectSettings, models: pipeline.Models
+) -> ScoredScan:
+    """One reading by a model that lists every candidate, matched to what was planted."""
+    found, codes = _read(scan, settings, models)
+    truth = read_planted(dataset / "derivatives" / "truth" / scan.folder / f"{scan.name}_lesions.tsv")
+    bleed = np.array([kind == "microbleed" for kind in truth.kind], dtype=bool)
+    visible = truth.cnr[bleed] >= VISIBLE_CNR
+    probability = np.array([lesion.probability for lesion in found])
+    scores = np.array([lesion.network_scores for lesion in found]).reshape(-1, 2)
+    centres = np.array([lesion.centre_ras_mm for lesion in found]).reshape(-1, 3)
+    pairs = match(
+        cost_by_distance(centres, truth.centre_ras_mm[bleed], MATCH_DISTANCE_MM), probability, visible
+    )
+    hit = np.where(pairs.ignored, np.nan, (~pairs.false_positive).astype(float))
+    contrast = contrast_named(scan.name)
+    alone = contrast != "qsm" and not codes & {"phase-used", "qsm-used"}
+    return ScoredScan(contrast, scores, hit, int(visible.sum()), alone)
 
 
 def images_and_maps(dataset: Path) -> tuple[ScanFile, ...]:

@@ -29,6 +29,7 @@ from petechia.simulate.world import CONTRASTS, World
 from petechia.store.files import write_file
 from petechia.train.choose import (
     ALONE,
+    ScoredScan,
     choose_count,
     choose_points,
     fit_calibration,
@@ -92,20 +93,9 @@ def calibrated(
     if not (dataset / "participants.tsv").exists():
         write_dataset(dataset, _dataset_options(choosing), lambda _done, _total: None)
     scored = score_dataset(dataset, folder)
-    fitted = fit_calibration(scored)
-    points = choose_points(scored, fitted)
-    by_image = points_by_image(scored, fitted)
-    count = choose_count(scored, fitted, points["balanced"], by_image["balanced"])
+    card |= chosen(scored)
     card |= {
         "contrasts": list(choosing.contrasts),
-        "calibration": asdict(fitted.swi)
-        | {
-            "shifts": dict(fitted.shifts),
-            "alone": dict(zip(ALONE, fitted.alone, strict=True)),
-            "burden": asdict(fitted.burden),
-        },
-        "operating_points": with_images(points, by_image),
-        "count": asdict(count),
         "chosen_on": {
             "scans": len(scored), "visible_lesions": sum(scan.lesions for scan in scored),
             "heads": list(choosing.heads),
@@ -115,6 +105,23 @@ def calibrated(
     }  # fmt: skip
     write_file(folder / "card.json", as_json(card))
     return folder
+
+
+def chosen(scored: list[ScoredScan]) -> dict[str, object]:
+    """What a card says of calibration, operating points and count, chosen on these readings."""
+    fitted = fit_calibration(scored)
+    points = choose_points(scored, fitted)
+    by_image = points_by_image(scored, fitted)
+    changes = {
+        "shifts": dict(fitted.shifts),
+        "alone": dict(zip(ALONE, fitted.alone, strict=True)),
+        "burden": asdict(fitted.burden),
+    }
+    return {
+        "calibration": asdict(fitted.swi) | changes,
+        "operating_points": with_images(points, by_image),
+        "count": asdict(choose_count(scored, fitted, points["balanced"], by_image["balanced"])),
+    }
 
 
 def tuned(
