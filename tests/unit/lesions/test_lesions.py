@@ -14,6 +14,7 @@ from petechia.lesions import measure
 from petechia.lesions.contrast import contrast_to_noise
 from petechia.lesions.count import CountModel, count_distribution, count_interval_90
 from petechia.lesions.find import Candidate, OperatingPoint, find_candidates, with_spots
+from petechia.lesions.join import is_one_dark_place
 from petechia.lesions.measure import measure_all
 from petechia.lesions.place import is_possible, learn_places
 from petechia.lesions.probability import BurdenLaw, Calibration, calibrate, logit, weigh
@@ -97,6 +98,31 @@ def test_two_outlines_of_one_large_bleed_are_one_lesion_of_its_size_and_place() 
     assert one[0].probability == pytest.approx(float(scores.probability[1].max()), abs=0.02)
     touching = _scan(((12.4, 16.0, 16.0), 2.4), ((19.6, 16.0, 16.0), 2.4))  # the same ends, a bright gap
     assert len(_read(scores, touching)) == 2
+
+
+def _pair(apart_mm: float) -> list[np.ndarray]:
+    """Outlines of 27 voxels of 0.5 mm about two places along the first axis, about the middle of `_scan`."""
+    ball = np.argwhere(np.ones((3, 3, 3))) - 1
+    shift = round(apart_mm / 2 / 0.5)
+    return [(ball + np.array([32 + way * shift, 32, 32])).astype(np.int32) for way in (-1, 1)]
+
+
+def test_a_dark_way_about_a_bright_middle_makes_one_place_and_a_long_way_round_does_not() -> None:
+    ends = [((12.5, 16.0, 16.0), 1.0), ((19.5, 16.0, 16.0), 1.0)]
+    around = np.linspace(0.0, np.pi, 30)
+    ring = [((16 - 3.5 * np.cos(a), 16 + 3.5 * np.sin(a), 16.0), 0.8) for a in around]
+    far = [((16 - 3.5 * np.cos(a), 16 + 9.0 * np.sin(a), 16.0), 0.8) for a in around]
+    one, other = _pair(7.0)
+    assert is_one_dark_place(one, other, _scan(*ends, *ring))
+    assert not is_one_dark_place(one, other, _scan(*ends, *far))
+    assert not is_one_dark_place(one, other, _scan(*ends))
+
+
+def test_places_that_are_scored_as_one_are_one_whatever_lies_between() -> None:
+    scan = _scan(((14.0, 16.0, 16.0), 0.8), ((18.0, 16.0, 16.0), 0.8))
+    assert is_one_dark_place(*_pair(4.0), scan)
+    wide = _scan(((13.0, 16.0, 16.0), 0.8), ((19.0, 16.0, 16.0), 0.8))
+    assert not is_one_dark_place(*_pair(6.0), wide)
 
 
 def test_a_bleed_outlined_twice_is_no_company_for_itself_but_another_bleed_is() -> None:
