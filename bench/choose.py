@@ -20,6 +20,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from petechia.types import DetectSettings, ScanFile
 TABLE = Path(__file__).with_name("choosing.tsv.gz")
 CARD = Path(__file__).parents[1] / "src" / "petechia" / "weights" / "default" / "card.json"
 COLUMNS = "reading\tcontrast\talone\tlesions\tpeak\tsecond\thit"
+LEAST = (0.05, 0.003)  # of the detector's peak or of the second look, to be kept
 Table = dict[str, ScoredScan]  # by reading
 
 
@@ -90,11 +92,12 @@ def loaded(model: Path) -> pipeline.Models:
 
 
 def read(job: tuple[ScanFile, bool], dataset: Path, model: Path) -> ScoredScan:
-    """One reading by the uncalibrated model."""
+    """One reading by the uncalibrated model, without the candidates to which no network gives anything."""
     scan, alone = job
-    return choose.scored_scan(
-        scan, dataset, DetectSettings(model=str(model), ignore_phase=alone), loaded(model)
-    )
+    settings = DetectSettings(model=str(model), ignore_phase=alone)
+    scored = choose.scored_scan(scan, dataset, settings, loaded(model))
+    something = (scored.scores >= LEAST).any(1)
+    return replace(scored, scores=scored.scores[something], hit=scored.hit[something])
 
 
 def read_table(path: Path, weights: str) -> Table:
