@@ -64,9 +64,9 @@ def main() -> int:
                     if number % 10 == 0 or number == len(jobs):
                         write_table(TABLE, table, weights)  # an interrupted run goes on from here
             print()
-    scored = list(table.values())
-    card["chosen_on"] |= {"readings": len(scored), "visible_lesions": sum(scan.lesions for scan in scored)}
-    CARD.write_bytes(as_json(card | chosen(scored)))
+    every = list(table.values())
+    card["chosen_on"] |= {"readings": len(every), "visible_lesions": sum(scan.lesions for scan in every)}
+    CARD.write_bytes(as_json(card | chosen(every)))
     return 0
 
 
