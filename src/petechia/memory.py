@@ -1,7 +1,7 @@
 """Memory for large arrays: kept by the process instead of given back and taken anew.
 
 An image of a head is 30 to 200 MB. The C library hands such a block back to the system as soon as it is free
-and the next one comes page by page, zeroed: a third of a simulation's CPU, a seventh of a reading's.
+and the next one comes page by page, zeroed: a third of a simulation's CPU. A reading takes too few to gain.
 """
 
 from __future__ import annotations

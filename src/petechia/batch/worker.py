@@ -25,7 +25,6 @@ from typing import Any
 
 from petechia.errors import EnvironmentFailure, PetechiaError, Refusal
 from petechia.limits import SCAN_TIMEOUT_S, SHUTDOWN_TIMEOUT_S
-from petechia.memory import keep_freed_memory
 from petechia.types import DetectSettings, OutputFile, Reading, ScanFile, Status
 
 _STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
@@ -50,7 +49,6 @@ def path_reader() -> Reader:
     """The real path. Imported here and not above, so that only the child pays for it."""
     from petechia import pipeline
 
-    keep_freed_memory()
     return Reader(pipeline.load_models, pipeline.read_scan, pipeline.refusal_outputs)
 
 
