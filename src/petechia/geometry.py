@@ -45,18 +45,25 @@ def unpadded_box(voxels: AnyArray) -> tuple[slice, slice, slice]:
 
     A side counts as put there where the next plane is mostly of other values; a masked head's is not.
     """
-    other = voxels != voxels[0, 0, 0]
-    sides = []
-    for axis in range(3):
-        line = np.flatnonzero(other.any(axis=tuple(each for each in range(3) if each != axis)))
-        sides.append(slice(int(line[0]), int(line[-1]) + 1) if line.size else slice(0, voxels.shape[axis]))
-    held = other[tuple(sides)]
+    fill = voxels[0, 0, 0]
+    held = [_held(np.moveaxis(voxels, axis, 0), fill) for axis in range(3)]
+    inner = voxels[tuple(held)]
     box = []
-    for axis, side in enumerate(sides):
-        low = side.start if held.take(0, axis).mean() > 0.5 else 0
-        high = side.stop if held.take(-1, axis).mean() > 0.5 else voxels.shape[axis]
+    for axis, side in enumerate(held):
+        low = side.start if (inner.take(0, axis) != fill).mean() > 0.5 else 0
+        high = side.stop if (inner.take(-1, axis) != fill).mean() > 0.5 else voxels.shape[axis]
         box.append(slice(low, high))
     return box[0], box[1], box[2]
+
+
+def _held(planes: AnyArray, fill: float) -> slice:
+    """From the first to the last plane (n, i, j) with other values than `fill`; all where none has any.
+
+    From the ends inwards: of a scan without padding two planes are looked at.
+    """
+    count = len(planes)
+    first = next((n for n in range(count) if (planes[n] != fill).any()), 0)
+    return slice(first, next((n for n in range(count, 0, -1) if (planes[n - 1] != fill).any()), count))
 
 
 def block_means(values: AnyArray, factors: tuple[int, ...]) -> AnyArray:
