@@ -1,8 +1,6 @@
-"""For every test: large arrays as the commands use them, which spares a fifth of the CPU."""
+"""For every test: large arrays as the commands that simulate use them."""
 
 from __future__ import annotations
-
-import os
 
 from petechia.memory import keep_freed_memory
 
@@ -10,4 +8,3 @@ from petechia.memory import keep_freed_memory
 def pytest_configure() -> None:
     """Before any test; each worker is a process of its own."""
     keep_freed_memory()
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: large pages, as `cli.extra` sets it

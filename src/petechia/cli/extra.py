@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 
 from petechia.errors import UsageError
@@ -14,9 +13,7 @@ _TRAIN_PACKAGES = ("torch", "safetensors")
 def require_train(command: str) -> None:
     """Raise UsageError `missing-extra` unless ``petechia[train]`` is installed.
 
-    Keeps freed memory, and asks for large pages for torch's large tensors where the system gives them on
-    request: what goes into fresh memory is CPU. Torch reads it when it first allocates; what the user has set
-    stays.
+    Keeps freed memory from here on: what goes into fresh memory is CPU.
     """
     missing = [name for name in _TRAIN_PACKAGES if find_spec(name) is None]
     if missing:
@@ -28,4 +25,3 @@ def require_train(command: str) -> None:
             remedy="pip install 'petechia[train]'",
         )
     keep_freed_memory()
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
