@@ -6,7 +6,8 @@
     python bench/choose.py                   # choose again on what is there
 
 The table, choosing.tsv.gz, holds every candidate of every reading: both networks' scores, and whether it
-was a visible bleed. It is of one set of weights: with others it begins anew. Every other scan that has a
+was a visible bleed. It is of one set of networks: with others it begins anew (after a change in what is
+proposed or in how it is scored, delete the rows that it concerns). Every other scan that has a
 phase is read without it as well. What is chosen on reports nothing.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import json
 import shutil
 import tempfile
@@ -27,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from petechia import pipeline
-from petechia.network.card import load_card
+from petechia.network.card import Card, load_card
 from petechia.store.files import write_file
 from petechia.train import choose
 from petechia.train.choose import ScoredScan
@@ -47,7 +49,7 @@ def main() -> int:
     given.add_argument("datasets", nargs="*", type=Path, help="simulated scans; none: those of the table")
     given.add_argument("--processes", type=int, default=2)
     options = given.parse_args()
-    weights = load_card("default").weights_sha256
+    weights = networks_sha256(load_card("default"))
     table = read_table(TABLE, weights)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
@@ -85,6 +87,12 @@ def key(dataset: Path, job: tuple[ScanFile, bool]) -> str:
     return f"seed{asked['seed']}_{scan.name}{'_alone' if alone else ''}"
 
 
+def networks_sha256(card: Card) -> str:
+    """Names the networks that scored the table; not the calibration, which is chosen from it."""
+    networks = (card.anatomy, card.detector, card.second_look, card.close_look)
+    return hashlib.sha256(" ".join(each.sha256 for each in networks if each).encode()).hexdigest()
+
+
 @cache
 def loaded(model: Path) -> pipeline.Models:
     """The model, once in each process."""
@@ -101,7 +109,7 @@ def read(job: tuple[ScanFile, bool], dataset: Path, model: Path) -> ScoredScan:
 
 
 def read_table(path: Path, weights: str) -> Table:
-    """The readings made with these weights; none where the table is of others."""
+    """The readings made with these networks; none where the table is of others."""
     if not path.is_file():
         return {}
     first, _, *rows = gzip.decompress(path.read_bytes()).decode().splitlines()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from petechia.network.card import load_card
 from petechia.simulate.world import draw_head_options, draw_plan
 from petechia.train.choose import ScoredScan
 
@@ -110,3 +112,18 @@ def test_the_choosing_table_keeps_every_candidate_and_is_of_one_set_of_weights(
     assert (kept["a_alone"].lesions, kept["a_alone"].image) == (1, "swi alone")
     assert choose.read_table(path, "4567") == {}
     assert choose.read_table(tmp_path / "none.tsv.gz", "0123") == {}
+
+
+def test_the_shipped_table_is_of_the_networks_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever calibration was chosen from it since: else the next choice would begin anew."""
+    monkeypatch.syspath_prepend(str(BENCH.parent))
+    choose = importlib.import_module("choose")
+    card = load_card("default")
+    table = choose.read_table(choose.TABLE, choose.networks_sha256(card))
+    told = json.loads(choose.CARD.read_text(encoding="utf-8"))["chosen_on"]
+    assert len(table) == told["readings"]
+    assert sum(scan.lesions for scan in table.values()) == told["visible_lesions"]
+    other = replace(card, calibration=(9.0, 9.0, 9.0))
+    assert choose.networks_sha256(other) == choose.networks_sha256(card)
+    detector = replace(card.detector, sha256="0" * 64)
+    assert choose.networks_sha256(replace(card, detector=detector)) != choose.networks_sha256(card)
