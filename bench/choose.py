@@ -83,8 +83,14 @@ def readings(dataset: Path) -> Iterator[tuple[ScanFile, bool]]:
 def key(dataset: Path, job: tuple[ScanFile, bool]) -> str:
     """One reading's name in the table: the dataset's seed, the scan, and whether its phase was left out."""
     scan, alone = job
-    asked = json.loads((dataset / "derivatives" / "truth" / "simulation.json").read_text(encoding="utf-8"))
-    return f"seed{asked['seed']}_{scan.name}{'_alone' if alone else ''}"
+    return f"seed{seed_of(dataset)}_{scan.name}{'_alone' if alone else ''}"
+
+
+@cache
+def seed_of(dataset: Path) -> int:
+    """The seed that a dataset was simulated with."""
+    told = (dataset / "derivatives" / "truth" / "simulation.json").read_text(encoding="utf-8")
+    return int(json.loads(told)["seed"])
 
 
 def networks_sha256(card: Card) -> str:
