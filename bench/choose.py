@@ -38,7 +38,7 @@ from petechia.types import DetectSettings, ScanFile
 
 TABLE = Path(__file__).with_name("choosing.tsv.gz")
 CARD = Path(__file__).parents[1] / "src" / "petechia" / "weights" / "default" / "card.json"
-COLUMNS = "reading\tcontrast\talone\tlesions\tpeak\tsecond\thit"
+COLUMNS = "reading\tcontrast\talone\tprojected\tlesions\tpeak\tsecond\thit"
 LEAST = (0.05, 0.003)  # of the detector's peak or of the second look, to be kept
 Table = dict[str, ScoredScan]  # by reading
 
@@ -129,16 +129,16 @@ def read_table(path: Path, weights: str) -> Table:
 
 
 def _scored(cells: list[list[str]]) -> ScoredScan:
-    contrast, alone, lesions = cells[0][:3]
-    values = np.array([[float(value) for value in row[3:]] for row in cells if row[3]]).reshape(-1, 3)
-    return ScoredScan(contrast, values[:, :2], values[:, 2], int(lesions), alone == "1")
+    contrast, alone, projected, lesions = cells[0][:4]
+    values = np.array([[float(value) for value in row[4:]] for row in cells if row[4]]).reshape(-1, 3)
+    return ScoredScan(contrast, values[:, :2], values[:, 2], int(lesions), alone == "1", projected == "1")
 
 
 def write_table(path: Path, table: Table, weights: str) -> None:
     """One row for each candidate; one with empty scores for a reading without any."""
     rows = [f"# {weights}", COLUMNS]
     for name, scan in sorted(table.items()):
-        start = f"{name}\t{scan.contrast}\t{int(scan.alone)}\t{scan.lesions}\t"
+        start = f"{name}\t{scan.contrast}\t{int(scan.alone)}\t{int(scan.projected)}\t{scan.lesions}\t"
         found = np.column_stack([scan.scores, scan.hit])
         rows += [start + "\t".join(f"{value:.5g}" for value in row) for row in found.tolist()]
         rows += [start + "\t\t"] * (len(found) == 0)

@@ -10,6 +10,7 @@ Research software. Not a medical device.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from petechia.simulate.head import HeadOptions
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.scan import simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
+from petechia.store.files import write_file
 from petechia.types import DISCLAIMER
 
 BLEEDS = 8
@@ -87,6 +89,9 @@ def make(folder: Path, page: str, given: argparse.Namespace) -> None:
     """Simulate the page's heads as a BIDS dataset."""
     contrasts = ("swi",) if page == "minimum projection" else ("swi", "gre")
     write_front(folder)
+    asked = {"seed": given.seed, "page": page, "heads": given.heads}
+    told_of = folder / "derivatives" / "truth" / "simulation.json"
+    write_file(told_of, (json.dumps(asked, indent=2) + "\n").encode())
     for index in range(given.scans):
         subject = f"sub-{index + 1:04d}"
         truths = folder / "derivatives" / "truth" / subject / "anat"  # written last of each scan

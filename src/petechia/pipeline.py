@@ -18,13 +18,7 @@ from numpy.typing import NDArray
 from petechia import __version__, geometry, limits, regions
 from petechia.errors import PetechiaError, Refusal
 from petechia.lesions.count import CountModel, count_interval_90
-from petechia.lesions.find import (
-    Candidate,
-    OperatingPoint,
-    find_candidates,
-    kind_of_image,
-    with_spots,
-)
+from petechia.lesions.find import Candidate, OperatingPoint, find_candidates, kind_of_image, with_spots
 from petechia.lesions.measure import measure_all
 from petechia.lesions.mirrors import looked_at_closely, over_mirrors
 from petechia.lesions.place import learn_places, where_possible
@@ -148,8 +142,10 @@ def read_scan(
         if models.card.localised:
             is_map = volume.protocol.contrast == "qsm"
             candidates = where_possible(candidates, scores, anatomy, is_map)
-        candidates, told, image = _weighed(candidates, prepared, (volume, brain, anatomy, scores), models)
+        candidates, told, alone = _weighed(candidates, prepared, (volume, brain, anatomy, scores), models)
         findings += told
+        slabs = "minip-suspected" in {each.code for each in findings}
+        image = kind_of_image(volume.protocol.contrast, alone, slabs)
     with clock.stage("measure"):
         places = learn_places(anatomy, brain, volume.sides_known)
         point = OperatingPoint(*models.card.point(settings.operating_point, image))
@@ -252,8 +248,8 @@ def _weighed(
     prepared: Prepared,
     seen: tuple[Volume, NDArray[np.bool_], ScoreMap, ScoreMap],
     models: Models,
-) -> tuple[list[Candidate], tuple[Finding, ...], str]:
-    """Candidates with their probabilities, what is noted, and the kind of image for operating points.
+) -> tuple[list[Candidate], tuple[Finding, ...], bool]:
+    """Candidates with their probabilities, what is noted, and whether nothing tells iron from calcium.
 
     seen: volume, brain, anatomy, scores.
     """
@@ -265,7 +261,7 @@ def _weighed(
     alone = chi is None and contrast != "qsm"  # a QSM tells iron from calcium by itself
     second = _second_look(candidates, prepared, (seen[0], chi), models)
     weighed = weigh(candidates, second, _calibration(models.card, contrast, alone))
-    return weighed, told, kind_of_image(contrast, alone)
+    return weighed, told, alone
 
 
 def _told_of_channels(volume: Volume, card: Card) -> tuple[Finding, ...]:

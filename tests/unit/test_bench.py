@@ -100,7 +100,7 @@ def test_the_choosing_table_keeps_every_candidate_and_is_of_one_set_of_weights(
     monkeypatch.syspath_prepend(str(BENCH.parent))
     choose = importlib.import_module("choose")
     seen = ScoredScan("qsm", np.array([[0.5, 0.99], [0.1, 0.002]]), np.array([1.0, np.nan]), 3)
-    empty = ScoredScan("swi", np.zeros((0, 2)), np.zeros(0), 1, alone=True)
+    empty = ScoredScan("swi", np.zeros((0, 2)), np.zeros(0), 1, alone=True, projected=True)
     path = tmp_path / "choosing.tsv.gz"
     choose.write_table(path, {"b": seen, "a_alone": empty}, "0123")
     kept = choose.read_table(path, "0123")
@@ -109,7 +109,11 @@ def test_the_choosing_table_keeps_every_candidate_and_is_of_one_set_of_weights(
     assert np.isnan(kept["b"].hit[1])
     assert (kept["b"].contrast, kept["b"].lesions, kept["b"].alone) == ("qsm", 3, False)
     assert kept["a_alone"].scores.shape == (0, 2)
-    assert (kept["a_alone"].lesions, kept["a_alone"].image) == (1, "swi alone")
+    assert (kept["a_alone"].lesions, kept["a_alone"].image, kept["a_alone"].alone) == (
+        1,
+        "swi projected",
+        True,
+    )
     assert choose.read_table(path, "4567") == {}
     assert choose.read_table(tmp_path / "none.tsv.gz", "0123") == {}
 

@@ -27,9 +27,12 @@ class OperatingPoint:
     possible: float
 
 
-def kind_of_image(contrast: str | None, alone: bool) -> str:
-    """What operating points are chosen for: a contrast (unknown: SWI), with or without a phase."""
-    return f"{contrast or 'swi'}{' alone' if alone else ''}"
+def kind_of_image(contrast: str | None, alone: bool, projected: bool = False) -> str:
+    """What operating points are chosen for: a contrast (unknown: SWI), and how it comes.
+
+    As slabs, projected; else with a phase or alone.
+    """
+    return f"{contrast or 'swi'}{' projected' if projected else ' alone' if alone else ''}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

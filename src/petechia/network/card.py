@@ -54,11 +54,15 @@ class Card:
     anatomy_folder: Path | None = None  # of the anatomy network where it is another model's; None: its own
 
     def point(self, name: str, image: str) -> tuple[float, float]:
-        """From which probability a finding is definite and possible, on a kind of image if it has a point."""
+        """From which probability a finding is definite and possible, on a kind of image.
+
+        One without a point of its own has that of its contrast, or else the one for all.
+        """
         points = {known[:2]: known[2:] for known in self.points}
         if (name, "") not in points:
             raise ValueError(f"{self.name} has no operating point {name!r}")
-        return points.get((name, image), points[name, ""])
+        contrast = image.partition(" ")[0]
+        return points.get((name, image)) or points.get((name, contrast)) or points[name, ""]
 
     def thresholds(self, image: str) -> tuple[tuple[str, float], ...]:
         """By operating point, from which probability a finding counts on a kind of image."""

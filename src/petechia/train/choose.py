@@ -57,11 +57,12 @@ class ScoredScan:
     hit: FloatArray  # (n,) 1 found a visible lesion, 0 false, NaN near an invisible one
     lesions: int  # visible ones
     alone: bool = False  # an image whose phase did not tell iron from calcium, nor a QSM beside it
+    projected: bool = False  # in slabs, as the voxels tell
 
     @property
     def image(self) -> str:
         """Its kind, for operating points."""
-        return kind_of_image(self.contrast, self.alone)
+        return kind_of_image(self.contrast, self.alone, self.projected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def scored_scan(
     hit = np.where(pairs.ignored, np.nan, (~pairs.false_positive).astype(float))
     contrast = contrast_named(scan.name)
     alone = contrast != "qsm" and not codes & {"phase-used", "qsm-used"}
-    return ScoredScan(contrast, scores, hit, int(visible.sum()), alone)
+    return ScoredScan(contrast, scores, hit, int(visible.sum()), alone, "minip-suspected" in codes)
 
 
 def images_and_maps(dataset: Path) -> tuple[ScanFile, ...]:

@@ -53,7 +53,11 @@ def test_a_point_of_a_kind_of_image_goes_before_the_one_for_any(model: Path) -> 
     content["operating_points"] = {
         "balanced": {
             "definite": 0.4, "possible": 0.1,
-            "by_image": {"gre alone": {"definite": 0.2, "possible": 0.05}},
+            "by_image": {
+                "gre alone": {"definite": 0.2, "possible": 0.05},
+                "swi": {"definite": 0.3, "possible": 0.1},
+                "swi projected": {"definite": 0.08, "possible": 0.04},
+            },
         },
         "screening": {"definite": 0.02, "possible": 0.01},
     }  # fmt: skip
@@ -62,6 +66,8 @@ def test_a_point_of_a_kind_of_image_goes_before_the_one_for_any(model: Path) -> 
     assert card.point("balanced", "gre alone") == (0.2, 0.05)
     assert card.point("balanced", "gre") == card.point("balanced", "") == (0.4, 0.1)
     assert card.thresholds("gre alone") == (("balanced", 0.2), ("screening", 0.02))
+    assert card.point("balanced", "swi projected") == (0.08, 0.04)
+    assert card.point("balanced", "swi alone") == card.point("balanced", "swi") == (0.3, 0.1)
     with pytest.raises(ValueError, match="no operating point"):
         card.point("unheard of", "swi")
 
