@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from petechia.simulate.anatomy import HeadLabels
 from petechia.train import data
+from petechia.train import train as training
 from petechia.train.settings import TrainSettings
 from petechia.train.systems import examples
 from petechia.train.train import fill_cache
 
 
-def test_heads_are_simulated_until_there_are_scans_enough_and_never_again(tmp_path: Path) -> None:
+def test_heads_are_simulated_until_there_are_scans_enough_and_never_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = TrainSettings(out=tmp_path, scans=13, seed=4, contrasts=("swi", "gre", "qsm"))
     asked: list[int] = []
 
-    def simulate(_: HeadLabels, seed: int) -> None:
+    def drawn(seed: int) -> HeadLabels:
+        return HeadLabels(np.full((1, 1, 1), seed, np.int32), np.eye(4), "of a seed")
+
+    def simulate(head: HeadLabels, seed: int) -> None:
+        assert head.labels.item() == seed  # the head of its own seed
+        assert head.name == "procedural"
         asked.append(seed)
         for name in data.example_names("procedural", seed, settings.contrasts):
             (tmp_path / f"{name}.npz").touch()
 
+    monkeypatch.setattr(training, "procedural_head", drawn)  # which heads, not what they look like
     fill_cache(tmp_path, simulate, data.example_names, settings, lambda _: None)
     assert asked == [4_000_000, 4_000_001, 4_000_002]  # six scans a head
     assert len(list(tmp_path.glob("*.npz"))) == 18

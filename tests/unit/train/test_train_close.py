@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,20 +15,21 @@ from petechia.prepared.close import CLOSE_VOXELS, close_cubes
 from petechia.prepared.susceptibility import LocalSusceptibility
 from petechia.simulate.scan import LABELS
 from petechia.train import data
+from petechia.train import train as training
 from petechia.train.candidates import CLOSE_JITTER, close_batches
 from petechia.train.close_up import CHI_STEP, GREY_STEP, close_up, cubes_of, load_close
 from petechia.train.data import Example
 from petechia.train.export import to_safetensors
 from petechia.train.losses import close_loss, log_odds
+from petechia.train.mine import proposals
 from petechia.train.model import (
     build_close_look,
-    build_detector,
     build_second_look,
     start_from,
     without_a_say,
 )
 from petechia.train.settings import TrainSettings
-from petechia.train.train import all_proposed, train_close_look
+from petechia.train.train import train_close_look
 from petechia.types import Prepared, Volume
 
 CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
@@ -135,10 +135,12 @@ def test_a_close_look_begins_with_next_to_no_say() -> None:
     assert float(begun.abs().max()) < 0.5
 
 
-def test_it_is_trained_on_what_the_second_look_takes_seriously(tmp_path: Path) -> None:
+def test_it_is_trained_on_what_the_second_look_takes_seriously(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bleed and two places beside it; what the second look says of each is set by hand."""
     torch.manual_seed(0)
-    detector, second = tmp_path / "detector.safetensors", tmp_path / "second_look.safetensors"
-    detector.write_bytes(to_safetensors(build_detector()))
+    second = tmp_path / "second_look.safetensors"
     second.write_bytes(to_safetensors(build_second_look()))
     volume, prepared = scan()
     labels = np.zeros((16, 32, 16), np.uint8)
@@ -146,14 +148,18 @@ def test_it_is_trained_on_what_the_second_look_takes_seriously(tmp_path: Path) -
     image = np.random.default_rng(0).uniform(0.5, 1.5, labels.shape).astype(np.float16)
     wide = replace(prepared, image=image[None])
     example = Example("e", image, labels, close=close_up(volume, wide, None))
+    score = np.zeros(labels.shape, np.float32)
+    score[8, 10, 7], score[8, 22, 8], score[8, 28, 4] = 0.9, 0.8, 0.7
+    proposed = [proposals(score, example)]  # these three, and the bleed's own middle
+    says = np.array([[0.001, 0.02], [0.5, 0.3], [0.009, 0.009], [0.0, 0.009]])  # with its phase, without
     settings = TrainSettings(out=tmp_path, close_steps=2, second_batch=4)
     told: list[str] = []
-    proposed = all_proposed([example], detector, settings)
+    monkeypatch.setattr(training, "bleed_scorer", lambda given: lambda _: says if given == second else None)
     with pytest.raises(UsageError, match="no-close-up"):
         train_close_look([example], proposed, second, settings, told.append)
     data.save(example, tmp_path / "examples")
     path = train_close_look([example], proposed, second, settings, told.append)
     assert path == tmp_path / "close_look.safetensors"
-    assert re.search(r"close look: \d+ candidates, [1-9]\d* microbleeds", told[0])
+    assert told[0] == "close look: 2 candidates, 1 microbleeds"  # of four, two of them at the bleed
     none = replace(settings, close_steps=0)
     assert train_close_look([example], proposed, second, none, told.append) is None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from petechia.network.runtime import compile_network
+from petechia.network.runtime import Network, compile_network
 from petechia.train import export
 from petechia.train.export import from_safetensors, to_onnx, to_safetensors
 from petechia.train.model import UNet
@@ -50,10 +50,16 @@ def test_the_onnx_file_answers_as_the_network_does_and_its_making_is_silent(
     np.testing.assert_allclose(found, wanted, atol=1e-3)  # 16 bits
 
 
-def test_a_folded_network_answers_in_16_bits_for_any_shape_in_turn() -> None:
+@pytest.fixture(scope="module")
+def folded() -> tuple[UNet, Network]:
+    """A network that folds its image first, as the detector does, and the same compiled."""
     torch.manual_seed(1)
-    network = UNet(classes=3, widths=(2, 2, 2), stem=2).eval()
-    compiled = compile_network(to_onnx(network), ("a", "b", "c"), threads=1)
+    network = UNet(classes=3, widths=(2, 4), stem=2).eval()
+    return network, compile_network(to_onnx(network), ("a", "b", "c"), threads=1)
+
+
+def test_a_folded_network_answers_in_16_bits_for_any_shape_in_turn(folded: tuple[UNet, Network]) -> None:
+    network, compiled = folded
     for shape in ((32, 16, 48), (16, 16, 16), (32, 16, 48)):
         image = np.random.default_rng(0).normal(size=(1, 1, *shape)).astype(np.float32)
         with torch.no_grad():
@@ -80,11 +86,9 @@ def test_weights_come_back_as_they_were() -> None:
         assert torch.allclose(ours.float(), theirs.float(), rtol=1e-3, atol=1e-6)  # stored in 16 bits
 
 
-def test_an_answer_stays_when_the_network_runs_again() -> None:
+def test_an_answer_stays_when_the_network_runs_again(folded: tuple[UNet, Network]) -> None:
     """The runtime hands its answers over without a copy, and what it ran with is given back."""
-    torch.manual_seed(3)
-    network = UNet(classes=3, widths=(4, 8), stem=1).eval()
-    compiled = compile_network(to_onnx(network), ("a", "b", "c"), threads=1)
+    network, compiled = folded
     rng = np.random.default_rng(3)
     images = [rng.random((1, 1, 16, 32, 16 * n)).astype(np.float32) for n in (1, 2, 1)]
     answers = [compiled.run(image) for image in images]

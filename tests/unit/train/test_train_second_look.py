@@ -11,6 +11,7 @@ import torch
 
 from petechia.prepared.patches import CHANNELS, PATCH_VOXELS
 from petechia.simulate.scan import IGNORE, LABELS
+from petechia.train import train as training
 from petechia.train.candidates import JITTER_VOXELS, candidate_batches
 from petechia.train.data import Example
 from petechia.train.export import to_safetensors
@@ -19,11 +20,11 @@ from petechia.train.mine import (
     MOST_PEAKS,
     _by_torch,
     bleed_scorer,
-    cmb_scorer,
     false_alarms,
     proposals,
 )
 from petechia.train.model import build_detector, build_second_look, start_from
+from petechia.train.settings import TrainSettings
 
 CMB, VESSEL = LABELS.index("cmb"), LABELS.index("vessel")
 
@@ -150,12 +151,19 @@ def test_the_second_look_answers_one_row_a_cube() -> None:
     assert build_second_look()(torch.rand(3, CHANNELS, 24, 24, 24)).shape == (3, len(LABELS))
 
 
-def test_the_fast_way_to_score_an_example_agrees_with_torch() -> None:
+def test_the_fast_way_to_score_an_example_agrees_with_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `all_proposed`, which is asked here for the scores and not for the places."""
     torch.manual_seed(0)
     network = build_detector().eval()
+    weights = tmp_path / "detector.safetensors"
+    weights.write_bytes(to_safetensors(network))
     image = np.random.default_rng(0).random((48, 48, 48)).astype(np.float16)
     example = Example("e", image, np.zeros(image.shape, np.uint8))
-    fast = cmb_scorer(network, torch.device("cpu"))(example)
+    monkeypatch.setattr(training, "proposals", lambda score, of: (score, of))
+    ((fast, of),) = training.all_proposed([example], weights, TrainSettings(out=tmp_path))
+    assert of is example
     assert fast.shape == image.shape
     assert fast.dtype == np.float32  # scipy.ndimage, which looks for peaks in it next, takes no 16 bits
     assert false_alarms(np.maximum(fast, 0.6), example).shape[1] == 3

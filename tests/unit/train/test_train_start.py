@@ -109,7 +109,10 @@ def test_the_mean_of_what_was_begun_from_and_what_was_learned(tmp_path: Path) ->
     assert int(mean["count"]) == 5  # of batches seen: as learned
 
 
-def test_both_networks_begin_from_the_model(model: Path, settings: TrainSettings) -> None:
+def test_both_networks_begin_from_the_model(
+    model: Path, settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "cmb_scorer", lambda *_: None)  # there is no example to score
     for train, name in ((training.train_anatomy, "anatomy"), (training.train_detector, "detector")):
         written = train([], settings, lambda _line: None)
         assert written.name == f"{name}.safetensors"

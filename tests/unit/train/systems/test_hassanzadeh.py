@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -81,23 +82,35 @@ def test_half_of_a_batch_are_bleeds_and_a_cube_is_cut_near_its_place() -> None:
     assert bool(((middle < 0.5) == (kind > 0)).all())  # dark in the middle where a thing was drawn
 
 
+def _certain(cubes: np.ndarray) -> np.ndarray:
+    """Takes whatever is dark in the middle for a bleed."""
+    dark = cubes[:, 0, 12, 12, 12] < 0.5
+    return np.stack([1.0 - dark, dark], 1)
+
+
 def test_only_places_that_fool_the_cnn_and_are_no_bleed_become_mimics() -> None:
     scan = drawn()
-
-    def certain(cubes: np.ndarray) -> np.ndarray:
-        dark = cubes[:, 0, 12, 12, 12] < 0.5
-        return np.stack([1.0 - dark, dark], 1)
-
     places = np.array([*BLEEDS, MIMIC, (70, 70, 70)])
-    assert system._mistakes(scan, places, certain).tolist() == [list(MIMIC)]
+    assert system._mistakes(scan, places, _certain).tolist() == [list(MIMIC)]
 
 
 @pytest.mark.parametrize("mimics", [True, False])
-def test_the_whole_order_of_training(mimics: bool, tmp_path: Path) -> None:
+def test_the_whole_order_of_training(mimics: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first CNN of so few steps is fooled by nothing; in its place answers one that is."""
+    given: list[tuple[Path, int]] = []
+
+    def recogniser(weights: Path, count: int) -> Callable[[np.ndarray], np.ndarray]:
+        given.append((weights, count))
+        return _certain
+
+    monkeypatch.setattr(system, "recogniser", recogniser)
     lines: list[str] = []
     scans = [drawn(), drawn("b", ())]
     detector, cnn = system.learn(scans, settings(tmp_path), Switches(mimics=mimics), lines.append)
     assert detector.is_file()
     assert cnn.is_file()
-    assert any("fooled the CNN" in line for line in lines) == mimics
-    assert (tmp_path / "hassanzadeh-first.safetensors").is_file() == mimics
+    told = [line for line in lines if "fooled the CNN" in line]
+    first = tmp_path / "hassanzadeh-first.safetensors"
+    assert first.is_file() == mimics
+    assert given == ([(first, 2)] if mimics else [])
+    assert told == (["dark spots that fooled the CNN: 2"] if mimics else [])  # the one mimic of either scan
