@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from heads import head_of as head
 from petechia.errors import UsageError
 from petechia.simulate import phantom_grid as pg
-from petechia.simulate.anatomy import BRAIN, LEFT_RIGHT_PAIRS, HeadLabels, is_any
+from petechia.simulate.anatomy import BRAIN, LEFT_RIGHT_PAIRS, is_any
 from petechia.simulate.phantom import procedural_head
 from petechia.simulate.phantom_shape import draw_shape
 
@@ -23,11 +24,6 @@ REQUIRED = {
     52, 53, 54, 58, 60, 136, 163, 502, 506, 507, 508, 509, 511, 512, 514, 515, 516, 530,
 }  # fmt: skip
 INSIDE_BRAIN = (*BRAIN, 4, 5, 14, 15, 43, 44, 136, 163)
-
-
-@lru_cache(maxsize=len(SEEDS))
-def head(seed: int) -> HeadLabels:
-    return procedural_head(seed)
 
 
 @lru_cache(maxsize=2 * len(SEEDS))
