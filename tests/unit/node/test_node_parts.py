@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import sys
 import zlib
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pydicom.uid import generate_uid
 
 from node.node_peers import Study, encoded
+from petechia.cli.main import main
 from petechia.errors import EnvironmentFailure, Refusal, UsageError
-from petechia.node.facts import BadInstance, Facts, hashed, is_uid, read_facts
-from petechia.node.guards import DEFAULT_GUARDS
+from petechia.node.facts import BadInstance, Facts, _parsed, hashed, is_uid, read_facts
+from petechia.node.guards import DEFAULT_GUARDS, MEGABYTE
 from petechia.node.peers import allow_list, check_aet, parse_caller, parse_destination
 from petechia.node.spool import Record, Spool, UidClash, open_spool
 from petechia.node.study import Stage, Studies
@@ -103,11 +105,17 @@ def test_long_private_elements_before_the_uids_are_skipped_or_refused() -> None:
         facts_of(encoded(ds))
 
 
-def test_a_deflated_bomb_is_not_inflated() -> None:
+def test_a_deflated_bomb_is_not_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """800 million bytes, of which four million are inflated; to parse the first of them is enough."""
     squeezer = zlib.compressobj(9, wbits=-15)
-    bomb = squeezer.compress(bytes(800_000_000)) + squeezer.flush()
+    block = squeezer.compress(bytes(8_000_000)) + squeezer.flush(zlib.Z_FULL_FLUSH)  # stands by itself
+    bomb = 100 * block + squeezer.flush()
+    parsed = Mock(side_effect=lambda data, syntax: _parsed(data[:10_000], syntax))
+    monkeypatch.setattr("petechia.node.facts._parsed", parsed)
     with pytest.raises(BadInstance):
         facts_of(bomb, DEFLATED)
+    assert 0 < max(len(call.args[0]) for call in parsed.call_args_list) <= 4 * MEGABYTE
+    monkeypatch.undo()
     squeezer = zlib.compressobj(9, wbits=-15)
     ds = Study().instance(0)
     assert facts_of(squeezer.compress(encoded(ds)) + squeezer.flush(), DEFLATED).instance == ds.SOPInstanceUID
@@ -359,19 +367,14 @@ def test_the_reading_process_has_limits(tmp_path: Path) -> None:
         (["status", "--spool", "nowhere"], "no-spool"),
     ],
 )
-def test_usage_is_told_in_one_line(tmp_path: Path, words: list[str], code: str) -> None:
-    root = Path(__file__).resolve().parents[3]
-    done = subprocess.run(
-        [sys.executable, "-m", "petechia", "node", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(root / "src")},
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"{code}: ")
-    assert done.stderr.count("\n") == 1
+def test_usage_is_told_in_one_line(
+    words: list[str], code: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with chdir(tmp_path):
+        assert main(["node", *words]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"{code}: ")
     assert list(tmp_path.iterdir()) == []
 
 
