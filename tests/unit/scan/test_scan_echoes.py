@@ -178,9 +178,10 @@ def test_every_echo_decides_whether_a_reading_is_current(tmp_path: Path, write) 
 def test_the_real_dual_echo_scan(given: str) -> None:
     (scan,) = find_scans(REAL / given, (), "2001")
     late = read_dicom(scan)
-    ((early, _),) = read_echoes(scan)
+    ((early, path),) = read_echoes(scan)
     assert early is not None
-    series = bring_together(replace(late, protocol=replace(late.protocol, contrast="gre")), read_echoes(scan))
+    late_gre = replace(late, protocol=replace(late.protocol, contrast="gre"))
+    series = bring_together(late_gre, ((early, path),))
     times = [each.echo_time_s for each in series.echoes]
     squares = [(each.stored * each.slope + each.intercept) ** 2 for each in (early, late)]
     assert np.allclose(series.stored, np.sqrt(sum(squares) / 2), rtol=1e-4)
