@@ -10,10 +10,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from whole_path import SETTINGS, Scan
+from whole_path import SETTINGS, Scan, read
 
 from petechia import pipeline
 from petechia.store.lock import hold
+from petechia.types import Reading
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,12 @@ def scan(dataset: Path) -> Scan:
     path = dataset / "sub-0001" / "anat" / "sub-0001_acq-swi_T2starw.nii.gz"
     image = nib.load(path)
     return Scan(path, np.asarray(image.dataobj), image.affine)
+
+
+@pytest.fixture(scope="session")
+def reference(scan: Scan, models: pipeline.Models) -> Reading:
+    """The scan alone, as it is and as users read it."""
+    reading = read(scan.path, models)
+    assert reading.count is not None
+    assert reading.count >= 3, "the reference scan must have findings for these tests to mean anything"
+    return reading

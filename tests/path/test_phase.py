@@ -47,9 +47,9 @@ def _phase_file(folder: Path, with_phase: ScanFile, form: str) -> Path:
     rad = image.get_fdata()
     affine = image.affine.copy()
     stored = {
-        "as it is": rad.astype(np.float32),
-        "other sign": (-rad).astype(np.float32),
-        "12 bits": np.clip(np.rint((rad + math.pi) * 4096 / (2 * math.pi)), 0, 4095).astype(np.uint16),
+        "other sign in 12 bits": np.clip(np.rint((math.pi - rad) * 4096 / (2 * math.pi)), 0, 4095).astype(
+            np.uint16
+        ),
         "elsewhere": rad.astype(np.float32),
         "no phase": np.zeros(rad.shape, np.float32),
     }[form]
@@ -60,49 +60,62 @@ def _phase_file(folder: Path, with_phase: ScanFile, form: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("form", ["other sign", "12 bits"])
+@pytest.fixture(scope="module")
+def singly(models: Models) -> Models:
+    """Each finding by itself: what the others of its scan add is tested with the law that adds it."""
+    return replace(models, card=replace(models.card, burden=(1.0, 0.0, 0.0)))
+
+
+@pytest.fixture(scope="module")
+def beside(with_phase: ScanFile, singly: Models) -> Reading:
+    """The scan read with its phase."""
+    return _read(with_phase, singly)
+
+
 def test_sign_and_unit_of_the_phase_do_not_matter(
-    form: str, with_phase: ScanFile, models: Models, tmp_path: Path
+    with_phase: ScanFile, beside: Reading, singly: Models, tmp_path: Path
 ) -> None:
     """D03: of left-handed and right-handed makers alike, the veins tell the sign."""
-    reference = _read(with_phase, models)
-    assert ("phase-used" in _codes(reference)) == (models.second_look is not None)
-    assert "phase-missing" not in _codes(reference)
-    other = _read(
-        ScanFile(
-            with_phase.path, "s", Path("s"), False, phase=_phase_file(tmp_path, with_phase, form)
-        ),
-        models,
-    )  # fmt: skip
+    assert ("phase-used" in _codes(beside)) == (singly.second_look is not None)
+    assert "phase-missing" not in _codes(beside)
+    phase = _phase_file(tmp_path, with_phase, "other sign in 12 bits")
+    other = _read(ScanFile(with_phase.path, "s", Path("s"), False, phase=phase), singly)
     assert other.lesions is not None
-    assert reference.lesions is not None
-    assert [lesion.kind for lesion in other.lesions] == [lesion.kind for lesion in reference.lesions]
-    for mine, theirs in zip(other.lesions, reference.lesions, strict=True):
+    assert beside.lesions is not None
+    assert [lesion.kind for lesion in other.lesions] == [lesion.kind for lesion in beside.lesions]
+    for mine, theirs in zip(other.lesions, beside.lesions, strict=True):
         assert mine.probability == pytest.approx(theirs.probability, abs=0.02)
 
 
 @pytest.mark.parametrize("form", ["elsewhere", "no phase"])
-def test_a_phase_that_cannot_be_used_is_a_warning_and_the_scan_is_read(
-    form: str, with_phase: ScanFile, models: Models, tmp_path: Path
+def test_a_phase_that_cannot_be_used_is_left_out_with_a_warning(
+    form: str, with_phase: ScanFile, tmp_path: Path
 ) -> None:
-    alone = read(with_phase.path, models)
-    assert not _codes(alone) & {"phase-used", "phase-not-used"}
-    assert "phase-missing" in _codes(alone)
     phase = _phase_file(tmp_path, with_phase, form)
+    scan = ScanFile(with_phase.path, "s", Path("s"), False, phase=phase)
+    volume = build(read_series(scan, SETTINGS), SETTINGS)
+    assert volume.phase is None
+    assert [each.code for each in volume.findings if "phase" in each.code] == ["phase-not-used"]
+
+
+def test_a_scan_whose_phase_cannot_be_used_is_read_without(
+    with_phase: ScanFile, reference: Reading, models: Models, tmp_path: Path
+) -> None:
+    assert not _codes(reference) & {"phase-used", "phase-not-used"}
+    assert "phase-missing" in _codes(reference)
+    phase = _phase_file(tmp_path, with_phase, "elsewhere")
     reading = _read(ScanFile(with_phase.path, "s", Path("s"), False, phase=phase), models)
     assert _codes(reading) & {"phase-not-used", "phase-missing"} == {"phase-not-used"}  # told once
-    assert reading.count == alone.count
+    assert reading.count == reference.count
 
 
 def test_an_image_alone_is_weighed_by_what_the_card_says_of_such(
-    with_phase: ScanFile, models: Models
+    with_phase: ScanFile, beside: Reading, singly: Models
 ) -> None:
-    if models.card.alone == (0.0, 0.0):
+    if singly.card.alone == (0.0, 0.0):
         pytest.skip("this model's card tells no difference")
-    # Each finding by itself: what the others of its scan add is tested with the law that adds it.
-    models = replace(models, card=replace(models.card, burden=(1.0, 0.0, 0.0)))
-    for reading, alone in ((read(with_phase.path, models), True), (_read(with_phase, models), False)):
-        law, other = (pipeline._calibration(models.card, "swi", each) for each in (alone, not alone))
+    for reading, alone in ((read(with_phase.path, singly), True), (beside, False)):
+        law, other = (pipeline._calibration(singly.card, "swi", each) for each in (alone, not alone))
         counted = [lesion for lesion in reading.lesions or () if lesion.kind in COUNTED]
         assert counted
         scores = np.array([lesion.network_scores for lesion in counted])

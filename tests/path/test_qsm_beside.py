@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from whole_path import SETTINGS
+from whole_path import SETTINGS, built
 
 from petechia import pipeline
 from petechia.pipeline import Models
@@ -59,11 +59,6 @@ def read(scan: ScanFile, models: Models, **settings: object) -> Reading:
     return pipeline.read_scan(scan, replace(SETTINGS, **settings), models)[0]  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
-def without(alone: ScanFile, models: Models) -> Reading:
-    return read(alone, models)
-
-
 def codes(reading: Reading) -> set[str]:
     return {finding.code for finding in reading.findings}
 
@@ -78,17 +73,17 @@ def probabilities(reading: Reading, places: np.ndarray) -> np.ndarray:
 
 
 def test_calcium_is_called_less_and_blood_not_less(
-    alone: ScanFile, without: Reading, qsm: Path, planted: dict[str, np.ndarray], models: Models
+    alone: ScanFile, reference: Reading, qsm: Path, planted: dict[str, np.ndarray], models: Models
 ) -> None:
     with_map = read(replace(alone, channels=(ChannelFile("qsm", qsm),)), models)
-    assert {"phase-missing"} == codes(without) & {"phase-missing", "qsm-used"}
+    assert {"phase-missing"} == codes(reference) & {"phase-missing", "qsm-used"}
     assert {"qsm-used"} == codes(with_map) & {"phase-missing", "qsm-used"}
     assert len(planted["calcification"]) >= 2
     assert len(planted["microbleed"]) >= 2
-    before, after = (probabilities(each, planted["calcification"]) for each in (without, with_map))
+    before, after = (probabilities(each, planted["calcification"]) for each in (reference, with_map))
     assert (after <= before + 0.02).all()
     assert after.max() < 0.2
-    before, after = (probabilities(each, planted["microbleed"]) for each in (without, with_map))
+    before, after = (probabilities(each, planted["microbleed"]) for each in (reference, with_map))
     assert after.mean() > before.mean()
     assert with_map.provenance.channels_sha256
 
@@ -99,18 +94,33 @@ def test_who_asks_for_the_image_alone_gets_it(alone: ScanFile, qsm: Path, models
     assert given.provenance.channels_sha256 == ()
 
 
-@pytest.mark.parametrize("bad", ["elsewhere", "a magnitude image", "not a NIfTI file"])
-def test_a_bad_qsm_is_a_warning_and_the_scan_is_read(
-    bad: str, alone: ScanFile, without: Reading, qsm: Path, models: Models, tmp_path: Path
-) -> None:
+def _bad(kind: str, qsm: Path, path: Path) -> ChannelFile:
+    """What is no map of this head, as if it were."""
     image = nib.load(qsm)
-    path = tmp_path / "bad_Chimap.nii.gz"
     affine = image.affine.copy()
-    affine[:3, 3] += 400.0 if bad == "elsewhere" else 0.0
-    values = np.abs(image.get_fdata()) if bad == "a magnitude image" else image.get_fdata()
+    affine[:3, 3] += 400.0 if kind == "elsewhere" else 0.0
+    values = np.abs(image.get_fdata()) if kind == "a magnitude image" else image.get_fdata()
     nib.save(nib.Nifti1Image(values.astype(np.float32), affine), path)
-    if bad == "not a NIfTI file":
+    if kind == "not a NIfTI file":
         path.write_bytes(b"nothing of the kind")
-    reading = read(replace(alone, channels=(ChannelFile("qsm", path),)), models)
+    return ChannelFile("qsm", path)
+
+
+@pytest.mark.parametrize("kind", ["elsewhere", "a magnitude image", "not a NIfTI file"])
+def test_a_bad_qsm_is_left_out_with_a_warning(
+    kind: str, alone: ScanFile, qsm: Path, models: Models, tmp_path: Path
+) -> None:
+    given = replace(alone, channels=(_bad(kind, qsm, tmp_path / "bad_Chimap.nii.gz"),))
+    volume = pipeline._built(given, SETTINGS, models.card)
+    assert volume.channels == ()
+    assert [each.code for each in volume.findings if each.code.startswith("qsm")] == ["qsm-not-used"]
+    np.testing.assert_array_equal(volume.voxels, built(alone.path).voxels)
+
+
+def test_a_scan_beside_a_bad_qsm_is_read(
+    alone: ScanFile, reference: Reading, qsm: Path, models: Models, tmp_path: Path
+) -> None:
+    given = replace(alone, channels=(_bad("elsewhere", qsm, tmp_path / "bad_Chimap.nii.gz"),))
+    reading = read(given, models)
     assert codes(reading) & {"qsm-not-used", "qsm-used", "phase-missing"} == {"qsm-not-used", "phase-missing"}
-    assert reading.count == without.count
+    assert reading.count == reference.count

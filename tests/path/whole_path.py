@@ -9,7 +9,9 @@ import nibabel as nib
 import numpy as np
 
 from petechia import pipeline
-from petechia.types import DetectSettings, Reading, ScanFile
+from petechia.scan.series import series_of
+from petechia.types import DetectSettings, Reading, ScanFile, Volume
+from petechia.volume.build import build
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 SETTINGS = DetectSettings()
@@ -28,6 +30,12 @@ def read(path: Path, models: pipeline.Models, settings: DetectSettings = SETTING
     """Read one file by the path that users run."""
     scan = ScanFile(path, path.name.split(".")[0], Path(path.name.split(".")[0]), bids=False)
     return pipeline.read_scan(scan, settings, models)[0]
+
+
+def built(path: Path) -> Volume:
+    """One file as everything after the reading of files sees it: equal volumes are read equally."""
+    scan = ScanFile(path, path.name.split(".")[0], Path(path.name.split(".")[0]), bids=False)
+    return build(series_of(scan, SETTINGS), SETTINGS)
 
 
 def write(path: Path, voxels: np.ndarray, affine: np.ndarray, unit: str = "mm") -> Path:
