@@ -35,9 +35,10 @@ BARE_FP = 0.4
 SCREENING_FP = 4.0  # that a first look may cost
 # The same by contrast, on all choosing scans of it: what docs/accuracy.md wants to be kept to.
 FP_ON = {"swi": 0.5, "gre": 1.0, "qsm": 0.7}
+PROJECTED_FP = 2.0  # in slabs, where veins are dots: with bleeds or without, or half the bleeds would be lost
 SURE = 0.8  # that an allowance holds on other scans, as far as these tell
 RESAMPLES = 1000
-LEAST_DEFINITE = 0.1  # where less would still be within FP_ON: a count must not fill with what is no bleed
+LEAST_DEFINITE = 0.05  # where less would still be within FP_ON: a count must not fill with what is no bleed
 LEAST_SCANS = 20  # of a kind of image, from which it has points of its own
 POSSIBLE = 0.1  # listed from here on, below the definite threshold
 COVERAGE = 0.9  # of the count's interval
@@ -218,15 +219,20 @@ def choose_points(scored: list[ScoredScan], fitted: Fitted) -> dict[str, Operati
 def points_by_image(scored: list[ScoredScan], fitted: Fitted) -> dict[str, dict[str, OperatingPoint]]:
     """The same for each kind of image with LEAST_SCANS, by name and kind.
 
-    Balanced within FP_ON, bare scans as for all. A thick gradient echo shows few bleeds and few look-alikes,
-    a map many of both: one threshold for all spends on one what another would make more of.
+    Balanced within FP_ON, bare scans as for all; projections within PROJECTED_FP. A thick gradient echo shows
+    few bleeds and few look-alikes, a map many of both: one threshold for all spends on one what another would
+    make more of.
     """
     points: dict[str, dict[str, OperatingPoint]] = {"balanced": {}, "screening": {}}
     for image in sorted({scan.image for scan in scored}):
         mine = [scan for scan in scored if scan.image == image]
         if len(mine) < LEAST_SCANS or not len(_pooled(mine)[1]):
             continue
-        lowest = max(_balanced(mine, fitted, FP_ON[mine[0].contrast]), LEAST_DEFINITE)
+        if mine[0].projected:
+            within = _threshold(mine, fitted, PROJECTED_FP)
+        else:
+            within = _balanced(mine, fitted, FP_ON[mine[0].contrast])
+        lowest = max(within, LEAST_DEFINITE)
         points["balanced"][image] = _balanced_point(lowest)
         points["screening"][image] = _screening_point(min(lowest, _threshold(mine, fitted, SCREENING_FP)))
     return points

@@ -108,9 +108,14 @@ def calibrated(
 
 
 def chosen(scored: list[ScoredScan]) -> dict[str, object]:
-    """What a card says of calibration, operating points and count, chosen on these readings."""
-    fitted = fit_calibration(scored)
-    points = choose_points(scored, fitted)
+    """What a card says of calibration, operating points and count, chosen on these readings.
+
+    Projections have points of their own where there are enough, and a say in nothing else: a choosing set
+    may hold more of them than the world does.
+    """
+    usual = [scan for scan in scored if not scan.projected] or scored
+    fitted = fit_calibration(usual)
+    points = choose_points(usual, fitted)
     by_image = points_by_image(scored, fitted)
     changes = {
         "shifts": dict(fitted.shifts),
@@ -120,7 +125,7 @@ def chosen(scored: list[ScoredScan]) -> dict[str, object]:
     return {
         "calibration": asdict(fitted.swi) | changes,
         "operating_points": with_images(points, by_image),
-        "count": asdict(choose_count(scored, fitted, points["balanced"], by_image["balanced"])),
+        "count": asdict(choose_count(usual, fitted, points["balanced"], by_image["balanced"])),
     }
 
 

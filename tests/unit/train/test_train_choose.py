@@ -15,6 +15,7 @@ from petechia.train.choose import (
     BALANCED_FP,
     BARE_FP,
     LEAST_SCANS,
+    PROJECTED_FP,
     SCREENING_FP,
     SURE,
     Fitted,
@@ -30,6 +31,7 @@ from petechia.train.choose import (
     surely_within,
     with_and_without_phase,
 )
+from petechia.train.finish import chosen
 
 TRUE = Calibration(slope=0.3, second_slope=0.5, intercept=-1.0)
 
@@ -179,6 +181,25 @@ def test_each_kind_of_image_has_the_threshold_that_its_own_scans_allow() -> None
         assert (false >= screening - 0.05).sum() > SCREENING_FP * len(mine) or screening < 0.05
         assert screening <= points[name].definite
     assert points["gre"].definite < points["swi"].definite
+
+
+def test_projections_have_a_point_of_their_own_and_a_say_in_nothing_else() -> None:
+    """Bare ones too: a map of slabs shows dots wherever a vein runs through them."""
+    scans = _scans(60)
+    slabs = [
+        replace(scan, projected=True, hit=np.zeros(len(scan.hit)), lesions=0) for scan in _scans(60, seed=1)
+    ]
+    card, with_slabs = chosen(scans), chosen(scans + slabs)
+    points = with_slabs.pop("operating_points")
+    assert isinstance(points, dict)
+    own = points["balanced"]["by_image"].pop("swi projected")["definite"]
+    del points["screening"]["by_image"]["swi projected"]
+    assert with_slabs | {"operating_points": points} == card
+    fitted = fit_calibration(scans)
+    called = [
+        (among_others(calibrate(scan.scores, fitted.swi), fitted.burden) >= own).sum() for scan in slabs
+    ]
+    assert 0.5 * PROJECTED_FP < np.mean(called) <= PROJECTED_FP
 
 
 def test_scans_without_a_bleed_have_no_more_false_positives_than_all_together() -> None:
