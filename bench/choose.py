@@ -2,6 +2,8 @@
 
     petechia simulate -o choosing -n 34 --seed 7171 --world wide --contrast all --parts phase \
         --anatomy LABEL_MAPS --heads head_13 head_14
+    python bench/hard.py pages --anatomy LABEL_MAPS --heads head_13 head_14 --seed 737300 --scans 24 \
+        --pages "minimum projection"         # of which the world draws too few: pages/minimum-projection/data
     python bench/choose.py choosing          # read what the table lacks, then choose on all of it
     python bench/choose.py                   # choose again on what is there
 
