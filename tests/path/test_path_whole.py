@@ -9,7 +9,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from whole_path import SETTINGS, SHARED, Scan, dots, planted, read
+from scipy import ndimage
+from whole_path import SETTINGS, SHARED, Scan, dots, planted, read, write
 
 from petechia import pipeline
 from petechia.cli.main import main
@@ -65,6 +66,23 @@ def test_reading_twice_is_the_same(scan: Scan, reference: Reading, models: pipel
 
 def test_the_screening_point_finds_at_least_as_much(reference: Reading, screening: Reading) -> None:
     assert len(dots(screening)) >= len(dots(reference))
+
+
+def test_a_projection_is_warned_of_and_read_by_its_own_thresholds(
+    scan: Scan, dataset: Path, reference: Reading, models: pipeline.Models, tmp_path: Path
+) -> None:
+    """Slabs of 7.5 mm, slid by a slice, nothing said of them: half of what the scan itself shows is found."""
+    slabs = ndimage.minimum_filter1d(scan.voxels, 5, axis=2)
+    reading = read(write(tmp_path / "slabs.nii.gz", slabs, scan.affine), models)
+    assert "minip-suspected" in {finding.code for finding in reading.findings}
+    assert reading.thresholds == models.card.thresholds("swi projected")
+    assert reading.thresholds != reference.thresholds
+    centres, visible = planted(dataset)
+    ours, theirs = (
+        (np.linalg.norm(centres[visible][:, None] - dots(each)[None], axis=-1).min(1) <= 7.5).sum()
+        for each in (reading, reference)
+    )
+    assert ours >= theirs / 2
 
 
 @pytest.mark.skipif(not PHILIPS.exists(), reason="the real volunteer scan lies beside the project, not in it")
