@@ -32,6 +32,7 @@ import numpy as np
 
 from petechia import pipeline
 from petechia.network.card import Card, load_card
+from petechia.simulate.dataset import ASKED
 from petechia.store.files import write_file
 from petechia.train import choose
 from petechia.train.choose import ScoredScan
@@ -91,14 +92,12 @@ def key(dataset: Path, job: tuple[ScanFile, bool]) -> str:
 @cache
 def seed_of(dataset: Path) -> int:
     """The seed that a dataset was simulated with."""
-    told = (dataset / "derivatives" / "truth" / "simulation.json").read_text(encoding="utf-8")
-    return int(json.loads(told)["seed"])
+    return int(json.loads((dataset / ASKED).read_text(encoding="utf-8"))["seed"])
 
 
 def networks_sha256(card: Card) -> str:
     """Names the networks that scored the table; not the calibration, which is chosen from it."""
-    networks = (card.anatomy, card.detector, card.second_look, card.close_look)
-    return hashlib.sha256(" ".join(each.sha256 for each in networks if each).encode()).hexdigest()
+    return hashlib.sha256(" ".join(each.sha256 for each in card.networks).encode()).hexdigest()
 
 
 @cache

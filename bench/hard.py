@@ -10,7 +10,6 @@ Research software. Not a medical device.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +19,13 @@ from finetune import petechia
 from planted import planted_head
 from world import BAD_STRIPS, load, told
 
-from petechia.simulate.dataset import DatasetOptions, write_front, write_scan
+from petechia.simulate.dataset import ASKED, DatasetOptions, write_front, write_scan
 from petechia.simulate.head import HeadOptions
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.scan import simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
 from petechia.store.files import write_file
+from petechia.train.finish import as_json
 from petechia.types import DISCLAIMER
 
 BLEEDS = 8
@@ -90,8 +90,7 @@ def make(folder: Path, page: str, given: argparse.Namespace) -> None:
     contrasts = ("swi",) if page == "minimum projection" else ("swi", "gre")
     write_front(folder)
     asked = {"seed": given.seed, "page": page, "heads": given.heads}
-    told_of = folder / "derivatives" / "truth" / "simulation.json"
-    write_file(told_of, (json.dumps(asked, indent=2) + "\n").encode())
+    write_file(folder / ASKED, as_json(asked))
     for index in range(given.scans):
         subject = f"sub-{index + 1:04d}"
         truths = folder / "derivatives" / "truth" / subject / "anat"  # written last of each scan

@@ -28,14 +28,17 @@ class Scan:
 
 def read(path: Path, models: pipeline.Models, settings: DetectSettings = SETTINGS) -> Reading:
     """Read one file by the path that users run."""
-    scan = ScanFile(path, path.name.split(".")[0], Path(path.name.split(".")[0]), bids=False)
-    return pipeline.read_scan(scan, settings, models)[0]
+    return pipeline.read_scan(_scan_file(path), settings, models)[0]
 
 
 def built(path: Path) -> Volume:
     """One file as everything after the reading of files sees it: equal volumes are read equally."""
-    scan = ScanFile(path, path.name.split(".")[0], Path(path.name.split(".")[0]), bids=False)
-    return build(series_of(scan, SETTINGS), SETTINGS)
+    return build(series_of(_scan_file(path), SETTINGS), SETTINGS)
+
+
+def _scan_file(path: Path) -> ScanFile:
+    name = path.name.split(".")[0]
+    return ScanFile(path, name, Path(name), bids=False)
 
 
 def write(path: Path, voxels: np.ndarray, affine: np.ndarray, unit: str = "mm") -> Path:

@@ -78,14 +78,19 @@ class Card:
         return (contrast or "swi") in self.close_on
 
     @property
+    def networks(self) -> tuple[NetworkFacts, ...]:
+        """Those that the model has, in the order in which they are asked."""
+        every = (self.anatomy, self.detector, self.second_look, self.close_look)
+        return tuple(each for each in every if each)
+
+    @property
     def weights_sha256(self) -> str:
         """One hash for all that decides a reading: the networks in order, and the numbers that weigh them."""
-        networks = (self.anatomy, self.detector, self.second_look, self.close_look)
         numbers = (
             self.calibration, self.shifts, self.alone, self.burden, self.points, self.count, self.localised,
             self.reads_own_map, self.spots_on, *([self.close_on] if self.close_on else []),
         )  # fmt: skip
-        facts = [[each.sha256 for each in networks if each], numbers]
+        facts = [[each.sha256 for each in self.networks], numbers]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

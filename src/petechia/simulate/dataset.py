@@ -35,6 +35,7 @@ TRUTH_COLUMNS = (
 )  # fmt: skip
 
 
+ASKED = Path("derivatives", "truth", "simulation.json")  # in a dataset: with which options it was simulated
 PARTS = ("mag", "phase", "qsm")  # magnitude and QSM of an SWI; phase of any image but QSM
 ALL_PARTS = (*PARTS, "t2w")  # and a T2-weighted image of each subject
 
@@ -64,7 +65,7 @@ def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> Non
     """
     heads = _heads(options)
     asked = _json(_asked(heads, options))
-    made_before = out / "derivatives" / "truth" / "simulation.json"
+    made_before = out / ASKED
     if not made_before.is_file():
         require_empty(out)
         write_file(made_before, asked)
