@@ -33,10 +33,10 @@ import numpy as np
 from petechia import pipeline
 from petechia.network.card import Card, load_card
 from petechia.simulate.dataset import ASKED
-from petechia.store.files import write_file
+from petechia.store.files import as_json, write_file
 from petechia.train import choose
 from petechia.train.choose import ScoredScan
-from petechia.train.finish import as_json, chosen, uncalibrated
+from petechia.train.finish import chosen, uncalibrated
 from petechia.types import DetectSettings, ScanFile
 
 TABLE = Path(__file__).with_name("choosing.tsv.gz")

@@ -19,13 +19,11 @@ from finetune import petechia
 from planted import planted_head
 from world import BAD_STRIPS, load, told
 
-from petechia.simulate.dataset import ASKED, DatasetOptions, write_front, write_scan
+from petechia.simulate.dataset import DatasetOptions, begin, write_scan
 from petechia.simulate.head import HeadOptions
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.scan import simulate_scan
 from petechia.simulate.world import World, draw_head_options, draw_plan
-from petechia.store.files import write_file
-from petechia.train.finish import as_json
 from petechia.types import DISCLAIMER
 
 BLEEDS = 8
@@ -88,9 +86,7 @@ def main() -> None:
 def make(folder: Path, page: str, given: argparse.Namespace) -> None:
     """Simulate the page's heads as a BIDS dataset."""
     contrasts = ("swi",) if page == "minimum projection" else ("swi", "gre")
-    write_front(folder)
-    asked = {"seed": given.seed, "page": page, "heads": given.heads}
-    write_file(folder / ASKED, as_json(asked))
+    begin(folder, {"seed": given.seed, "page": page, "heads": given.heads})
     for index in range(given.scans):
         subject = f"sub-{index + 1:04d}"
         truths = folder / "derivatives" / "truth" / subject / "anat"  # written last of each scan

@@ -17,6 +17,7 @@ from petechia.errors import UsageError
 from petechia.evaluate.values import MICROBLEED
 from petechia.scan.sidecar import sidecar_path, stem
 from petechia.store.durable import appear_whole
+from petechia.store.files import as_json
 from petechia.store.place import require_empty
 from petechia.types import DISCLAIMER
 
@@ -113,7 +114,7 @@ def _scan_files(
     entities = "_".join(part for part in (subject, session) if part)
     name = f"{entities}_acq-{options.contrast}"
     yield f"{folder}/{name}_T2starw.nii.gz", nameless(labelled.image)
-    yield f"{folder}/{name}_T2starw.json", _json(_sidecar(labelled.image, truth, options))
+    yield f"{folder}/{name}_T2starw.json", as_json(_sidecar(labelled.image, truth, options))
     if labelled.t2w is not None:
         yield f"{folder}/{entities}_T2w.nii.gz", nameless(labelled.t2w)
     derived = f"derivatives/truth/{folder}/{name}"
@@ -182,11 +183,7 @@ def _front(places: Sequence[tuple[str, str]], options: ConvertOptions) -> Iterat
     yield "participants.tsv", ("participant_id\n" + "\n".join(names) + "\n").encode()
     yield "README", words.encode()
     yield ".bidsignore", b"derivatives/\n"
-    yield "derivatives/truth/dataset_description.json", _json(truth | common)
+    yield "derivatives/truth/dataset_description.json", as_json(truth | common)
     yield "derivatives/truth/.bidsignore", b"*_lesions.tsv\n"
     yield "derivatives/truth/README", words.encode()
-    yield "dataset_description.json", _json(raw | common)
-
-
-def _json(content: dict[str, object]) -> bytes:
-    return (json.dumps(content, indent=2) + "\n").encode()
+    yield "dataset_description.json", as_json(raw | common)

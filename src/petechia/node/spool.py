@@ -32,12 +32,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from petechia.node.facts import IMAGES, Facts, hashed
 from petechia.store import durable, lock
 from petechia.store.disk import DISK, Disk
-from petechia.store.files import make_folder, told
+from petechia.store.files import as_json, make_folder, told
 
 HEARTBEAT_S = 5.0  # node.json is written so often while the node runs
 ANALYSED, NOT_ANALYSED, SUPERSEDED = "analysed", "not_analysed", "superseded"
@@ -175,7 +174,7 @@ class Spool:
             return
         private = durable.private_folder(self.desk)
         with told(final, sum(map(len, contents))):
-            durable.appear(final, [*files, ("record.json", _json(body))], private, self.disk)
+            durable.appear(final, [*files, ("record.json", as_json(body))], private, self.disk)
 
     def readings(self, study: str) -> dict[str, Record]:
         """All readings of a study, by key."""
@@ -241,7 +240,7 @@ class Spool:
     def remove(self, study: str) -> None:
         """Take a study out of the spool; its keys stay, so that the same images are not read again."""
         keys = sorted({*self.finished(study), *self.readings(study)})
-        durable.put(self.root / "done" / f"{study}.json", _json({"keys": keys}), self.disk)
+        durable.put(self.root / "done" / f"{study}.json", as_json({"keys": keys}), self.disk)
         durable.drop(self.study(study), self.root / "trash", self.disk)
 
     def forget(self, older_than_s: float) -> None:
@@ -299,7 +298,3 @@ def _text(path: Path) -> str:
             return stream.read(_MAX_RECORD_BYTES).decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
-
-
-def _json(body: dict[str, Any]) -> bytes:
-    return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -23,7 +22,7 @@ from petechia.simulate.phantom import procedural_head
 from petechia.simulate.scan import SimulatedScan, simulate_scan
 from petechia.simulate.spin_echo import SpinEcho, t2_weighted
 from petechia.simulate.world import World, draw_head_options, draw_plan
-from petechia.store.files import write_file
+from petechia.store.files import as_json, write_file
 from petechia.store.place import require_empty
 from petechia.types import DISCLAIMER, AnyArray, FloatArray, Region, Side
 
@@ -64,17 +63,7 @@ def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> Non
     store's failures.
     """
     heads = _heads(options)
-    asked = _json(_asked(heads, options))
-    made_before = out / ASKED
-    if not made_before.is_file():
-        require_empty(out)
-        write_file(made_before, asked)
-    elif made_before.read_bytes() != asked:
-        raise EnvironmentFailure(
-            "output-path", made_before, found="scans that were simulated with other options",
-            need="the same options, to go on, or an empty folder", remedy="Choose another -o.",
-        )  # fmt: skip
-    write_front(out)
+    begin(out, _asked(heads, options))
     for index in range(options.n):
         subject = f"sub-{index + 1:04d}"
         if not _is_finished(out, subject, _contrasts(index, len(heads), options), options):
@@ -82,6 +71,23 @@ def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> Non
         progress(index + 1, options.n)
     participants = sorted(folder.name for folder in out.glob("sub-*"))  # of a run for more heads as well
     write_file(out / "participants.tsv", ("participant_id\n" + "\n".join(participants) + "\n").encode())
+
+
+def begin(out: Path, asked: dict[str, object]) -> None:
+    """The front of a new dataset, with what it was asked for; or of one asked for the same, to go on with.
+
+    Raises EnvironmentFailure `output-path` where the folder holds anything else, the store's failures.
+    """
+    made_before = out / ASKED
+    if not made_before.is_file():
+        require_empty(out)
+        write_file(made_before, as_json(asked))
+    elif made_before.read_bytes() != as_json(asked):
+        raise EnvironmentFailure(
+            "output-path", made_before, found="scans that were simulated with other options",
+            need="the same options, to go on, or an empty folder", remedy="Choose another -o.",
+        )  # fmt: skip
+    write_front(out)
 
 
 def write_subject(
@@ -191,10 +197,10 @@ def write_front(out: Path) -> None:
         "susceptibility; what was planted, and how visible it is, stands in derivatives/truth.\n"
         f"{DISCLAIMER}\n"
     )
-    write_file(out / "dataset_description.json", _json(raw | common))
+    write_file(out / "dataset_description.json", as_json(raw | common))
     write_file(out / "README", readme.encode())
     write_file(out / ".bidsignore", b"derivatives/\n")
-    write_file(out / "derivatives" / "truth" / "dataset_description.json", _json(truth | common))
+    write_file(out / "derivatives" / "truth" / "dataset_description.json", as_json(truth | common))
     write_file(
         out / "derivatives" / "truth" / ".bidsignore", b"*_lesions.tsv\n*_lesions.json\nsimulation.json\n"
     )
@@ -216,11 +222,11 @@ def write_scan(out: Path, subject: str, scan: SimulatedScan, options: DatasetOpt
     for name, voxels, affine_ras, sidecar in images:
         unit = {"Units": "ppm"} if name.endswith("Chimap") else {}
         write_file(folder / f"{name}.nii.gz", _nifti(_compact(voxels), affine_ras))
-        write_file(folder / f"{name}.json", _json(sidecar | unit))
+        write_file(folder / f"{name}.json", as_json(sidecar | unit))
     if "phase" in options.parts and contrast != "qsm":
         stored = _nifti(parts.phase, parts.affine_ras, 2 * math.pi / 4096)
         write_file(folder / f"{stem}_part-phase_T2starw.nii.gz", stored)
-        write_file(folder / f"{stem}_part-phase_T2starw.json", _json(facts | {"Units": "rad"}))
+        write_file(folder / f"{stem}_part-phase_T2starw.json", as_json(facts | {"Units": "rad"}))
     truth = out / "derivatives" / "truth" / subject / "anat"
     write_file(truth / f"{stem}_lesions.tsv", truth_table(scan).encode())
 
@@ -234,7 +240,7 @@ def _write_spin_echo(out: Path, subject: str, scan: SpinEcho) -> None:
     }  # fmt: skip
     stem = out / subject / "anat" / f"{subject}_T2w"
     write_file(stem.with_suffix(".nii.gz"), _nifti(_compact(_twelve_bits(scan.image)), scan.affine_ras))
-    write_file(stem.with_suffix(".json"), _json(facts))
+    write_file(stem.with_suffix(".json"), as_json(facts))
 
 
 def truth_table(scan: SimulatedScan) -> str:
@@ -303,7 +309,3 @@ def _nifti(voxels: AnyArray, affine_ras: FloatArray, step: float | None = None) 
     with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0, compresslevel=4) as stream:
         stream.write(image.to_bytes())
     return packed.getvalue()
-
-
-def _json(content: dict[str, object]) -> bytes:
-    return (json.dumps(content, indent=2) + "\n").encode()

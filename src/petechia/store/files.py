@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -65,6 +66,11 @@ def write_file(path: Path, content: bytes, disk: Disk = DISK) -> None:
             with suppress(OSError):
                 os.unlink(temp)
             raise
+
+
+def as_json(content: dict[str, object]) -> bytes:
+    """The bytes of a JSON file as petechia writes it: indented, a line's end at its end."""
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def commit(folder: Path, files: Sequence[OutputFile], stamp: Stamp, disk: Disk = DISK) -> None:

@@ -26,7 +26,7 @@ from petechia.regions import COARSE_CLASSES, PARCEL_CLASSES
 from petechia.simulate.dataset import DatasetOptions, write_dataset
 from petechia.simulate.scan import LABELS
 from petechia.simulate.world import CONTRASTS, World
-from petechia.store.files import write_file
+from petechia.store.files import as_json, write_file
 from petechia.train.choose import (
     ALONE,
     ScoredScan,
@@ -68,6 +68,7 @@ class Trained:
     detector: Path
     second_look: Path | None  # None: the model has none
     close_look: Path | None = None  # likewise
+    map_look: Path | None = None  # likewise
 
 
 def finish_model(trained: Trained, out: Path, choosing: Choosing, facts: dict[str, str]) -> Path:
@@ -172,6 +173,7 @@ def export_default(trained: Trained, folder: Path) -> dict[str, object]:
     looks = (
         ("second_look", trained.second_look, PATCH_VOXELS, fine | {"multiple": PATCH_VOXELS}),
         ("close_look", trained.close_look, CLOSE_VOXELS, closer),
+        ("map_look", trained.map_look, PATCH_VOXELS, fine | {"multiple": PATCH_VOXELS}),
     )
     for name, path, side, shown in looks:
         if path:
@@ -231,8 +233,3 @@ def _dataset_options(choosing: Choosing) -> DatasetOptions:
         heads=choosing.heads if choosing.anatomy else (), contrasts=choosing.contrasts,
         alternate=True, parts=choosing.parts, world=choosing.world,
     )  # fmt: skip
-
-
-def as_json(content: dict[str, object]) -> bytes:
-    """A card as it is written."""
-    return (json.dumps(content, indent=2) + "\n").encode()

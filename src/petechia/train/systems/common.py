@@ -12,8 +12,8 @@ from petechia import __version__
 from petechia.errors import UsageError
 from petechia.network.card import CARD_VERSION
 from petechia.simulate.anatomy import HeadLabels
-from petechia.store.files import write_file
-from petechia.train.finish import Choosing, as_json, calibrated, tuned, uncalibrated
+from petechia.store.files import as_json, write_file
+from petechia.train.finish import Choosing, calibrated, tuned, uncalibrated
 from petechia.train.labelled import labelled_scans
 from petechia.train.settings import PATHS, Report, TrainSettings
 from petechia.train.systems import examples
