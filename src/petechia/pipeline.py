@@ -79,6 +79,7 @@ class Models:
     detector: Network
     second_look: Network | None
     close_look: Network | None
+    map_look: Network | None
 
     @property
     def weights_sha256(self) -> str:
@@ -108,9 +109,8 @@ def load_models(settings: DetectSettings, threads: int = limits.INFERENCE_THREAD
     def compiled(facts: NetworkFacts) -> Network:
         return compile_network(read_weights(card, facts), facts.classes, threads)
 
-    second_look = compiled(card.second_look) if card.second_look else None
-    close = compiled(card.close_look) if card.close_look else None
-    return Models(card, compiled(card.anatomy), compiled(card.detector), second_look, close)
+    looks = [compiled(each) if each else None for each in (card.second_look, card.close_look, card.map_look)]
+    return Models(card, compiled(card.anatomy), compiled(card.detector), *looks)
 
 
 def read_scan(

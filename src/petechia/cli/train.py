@@ -34,6 +34,7 @@ def train(
     anatomy_scans: int = 240,
     second_steps: int | None = None,
     close_steps: int = 0,
+    map_steps: int = 0,
     start_share: float = 0.0,
     batch: int = 10,
     learning_rate: float | None = None,
@@ -105,6 +106,9 @@ def train(
     close_steps
         Training steps of a close look, at the scan's own voxels, on top of the second look; with 0 a model
         has none, with --finetune that of the model begun from stays.
+    map_steps
+        Training steps of a second look for QSM alone, beside the one for all (needs --contrast all or qsm);
+        with 0 a model has none, with --finetune that of the model begun from stays.
     start_share
         How much of the second look begun from stays in the mean of weights that is kept: 0.5 is half way.
     batch
@@ -139,11 +143,10 @@ def train(
     learning_rate = usual_rate(system, tuned) if learning_rate is None else learning_rate
     first = 0 if start_from or tuned else 1  # a network that was never trained must not become a model
     _check((
-        ("bad-count", "--scans", scans, 0 if tuned else 2), ("bad-steps", "--hard-steps", hard_steps, 0),
-        ("bad-steps", "--steps", steps, first), ("bad-steps", "--anatomy-steps", anatomy_steps, first),
-        ("bad-steps", "--second-steps", second_steps, 0 if tuned else first),
-        ("bad-steps", "--close-steps", close_steps, 0), ("bad-count", "--anatomy-scans", anatomy_scans, 2),
-        ("bad-count", "--choosing-scans", choosing_scans, int(not tuned)), ("bad-count", "--batch", batch, 1),
+        ("--scans", scans, 0 if tuned else 2), ("--hard-steps", hard_steps, 0), ("--steps", steps, first),
+        ("--anatomy-steps", anatomy_steps, first), ("--second-steps", second_steps, 0 if tuned else first),
+        ("--close-steps", close_steps, 0), ("--map-steps", map_steps, 0), ("--batch", batch, 1),
+        ("--anatomy-scans", anatomy_scans, 2), ("--choosing-scans", choosing_scans, int(not tuned)),
     ))  # fmt: skip
     _require_rate_and_share(learning_rate, start_share, start_from is not None or tuned)
     require_train("train")
@@ -157,8 +160,8 @@ def train(
     settings = TrainSettings(
         out=out, anatomy=anatomy, start_from=start_from, data=data, steps=steps, hard_steps=hard_steps,
         anatomy_steps=anatomy_steps, anatomy_scans=anatomy_scans, second_steps=second_steps, batch=batch,
-        close_steps=close_steps, start_share=start_share, learning_rate=learning_rate, scans=scans,
-        seed=seed, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
+        close_steps=close_steps, map_steps=map_steps, start_share=start_share, learning_rate=learning_rate,
+        scans=scans, seed=seed, device=device, bfloat16=bfloat16, contrasts=CONTRASTS[contrast],
         choosing_scans=choosing_scans, world=chosen_world(world, off, "petechia train"),
     )  # fmt: skip
     say(f"model in {plain(str(train_system(name, settings, switched(without, channels, folds), complain)))}")
@@ -190,13 +193,13 @@ def _together(finetune: str | None, data: Path | None, start_from: Path | None) 
     )  # fmt: skip
 
 
-def _check(least: tuple[tuple[str, str, int, int], ...]) -> None:
-    """UsageError `bad-count`, `bad-steps`. least: code, option, given, lowest."""
-    where = "petechia train"
-    for code, option, given, lowest in least:
+def _check(least: tuple[tuple[str, int, int], ...]) -> None:
+    """UsageError `bad-count`, `bad-steps`. least: option, given, lowest."""
+    for option, given, lowest in least:
         if given < lowest:
+            code = "bad-steps" if option.endswith("steps") else "bad-count"
             raise UsageError(
-                code, where, found=f"{option} {given}", need=f"{lowest} or more",
+                code, "petechia train", found=f"{option} {given}", need=f"{lowest} or more",
                 remedy="Leave it away for the default.",
             )  # fmt: skip
 

@@ -51,6 +51,7 @@ class Card:
     spots_on: tuple[str, ...] = ()  # contrasts on which the second look has learned spots
     close_look: NetworkFacts | None = None  # at the scan's own voxels, on top of the second look
     close_on: tuple[str, ...] = ()  # contrasts on which the close look has a say
+    map_look: NetworkFacts | None = None  # a second look that has learned from maps alone; only on these
     anatomy_folder: Path | None = None  # of the anatomy network where it is another model's; None: its own
 
     def point(self, name: str, image: str) -> tuple[float, float]:
@@ -80,7 +81,7 @@ class Card:
     @property
     def networks(self) -> tuple[NetworkFacts, ...]:
         """Those that the model has, in the order in which they are asked."""
-        every = (self.anatomy, self.detector, self.second_look, self.close_look)
+        every = (self.anatomy, self.detector, self.second_look, self.close_look, self.map_look)
         return tuple(each for each in every if each)
 
     @property
@@ -150,6 +151,7 @@ def load_card(name: str) -> Card:
             spots_on=tuple(content.get("spots_on", ())),
             close_look=_facts(networks["close_look"]) if "close_look" in networks else None,
             close_on=tuple(content.get("close_on", ())),
+            map_look=_facts(networks["map_look"]) if "map_look" in networks else None,
             anatomy_folder=shared.folder if shared else None,
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -81,6 +81,11 @@ def example_names(head: str, seed: int, contrasts: tuple[str, ...]) -> list[str]
     return [f"{head}_{seed}_{contrast}_{number}" for number in range(TIMES) for contrast in contrasts]
 
 
+def is_map(name: str) -> bool:
+    """Whether an example is of a QSM, by its name as `example_names` gives it."""
+    return name.rpartition("_")[0].endswith("_qsm")
+
+
 def as_volume(image: FloatArray, affine_ras: FloatArray, name: str) -> Volume:
     """A simulated image as the path's own Volume."""
     voxels = np.ascontiguousarray(image, dtype=np.float32)

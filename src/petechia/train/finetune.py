@@ -56,8 +56,8 @@ def finetune_default(settings: TrainSettings, report: Report) -> Path:
     if second and settings.second_steps:
         proposed = all_proposed(taught + simulated, detector, settings)
         second = train_second_look(taught + simulated, proposed, settings, report, bleed_or_not)
-    close = start_weights(settings, "close_look")  # stays as it was
-    trained = Trained(settings.start_from / "anatomy.safetensors", detector, second, close)
+    close, maps = (start_weights(settings, name) for name in ("close_look", "map_look"))  # stay as they were
+    trained = Trained(settings.start_from / "anatomy.safetensors", detector, second, close, maps)
     facts = {name: str(value) for name, value in asdict(settings).items() if name not in PATHS}
     facts |= {
         "started_from": origin,

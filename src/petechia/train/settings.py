@@ -29,6 +29,7 @@ class TrainSettings:
     anatomy_scans: int = 240  # at 2.5 mm, see train.anatomy_data
     second_steps: int = 900  # of the second look
     close_steps: int = 0  # of the close look; with none a model has none
+    map_steps: int = 0  # of the map look; with none a model has none
     start_share: float = 0.0  # of the second look begun from, in the mean of weights that is kept
     second_batch: int = 64  # candidates
     batch: int = 10  # detector patches; the anatomy network takes one head at a time

@@ -41,7 +41,7 @@ from petechia.train.anatomy_data import (
 from petechia.train.candidates import CLOSE_JITTER, candidate_batches, candidate_cubes, close_batches
 from petechia.train.checkpoint import contiguous
 from petechia.train.close_up import cubes_of, load_close
-from petechia.train.data import HARD_PATCHES, Example, PatchOptions
+from petechia.train.data import HARD_PATCHES, Example, PatchOptions, is_map
 from petechia.train.finish import Choosing, Trained, finish_model
 from petechia.train.loop import Loss, Phase, run_phase
 from petechia.train.losses import candidate_loss, close_loss, detector_loss, segmentation_loss
@@ -64,9 +64,10 @@ CLASS_WEIGHTS = (1.0, 6.0, 5.0, 1.5, 1.5, 1.0, 3.0)  # in the order of simulate.
 HARD_CLASS_WEIGHTS = (1.0, 4.0, 4.0, 2.0, 1.0, 1.0, 2.0)  # in the second phase, nearer to their frequency
 ANATOMY_SEED = 500_000  # from here on, within a run: no head of the detector's is seen again
 WORTH_A_CLOSE_LOOK = 0.01  # of the second look, with phase or without: what has less is learned by that alone
+OPTIONAL = ("second_look", "close_look", "map_look")  # a model may lack them
 _BUILDERS = {
     "anatomy": build_anatomy, "detector": build_detector, "second_look": build_second_look,
-    "close_look": build_close_look,
+    "close_look": build_close_look, "map_look": build_second_look,
 }  # fmt: skip
 
 
@@ -83,6 +84,7 @@ def train(settings: TrainSettings, report: Report) -> Path:
     proposed = all_proposed(examples, detector, settings)
     second = train_second_look(examples, proposed, settings, report)
     close = train_close_look(examples, proposed, second, settings, report)
+    maps = train_map_look(examples, proposed, second, settings, report)
     del examples, proposed
     choosing = Choosing(
         settings.anatomy, settings.choosing_heads, settings.choosing_scans, settings.seed, settings.contrasts,
@@ -92,7 +94,7 @@ def train(settings: TrainSettings, report: Report) -> Path:
     facts["examples"] = str(learned_from)
     if origin:
         facts["started_from"] = origin
-    return finish_model(Trained(anatomy, detector, second, close), settings.out, choosing, facts)
+    return finish_model(Trained(anatomy, detector, second, close, maps), settings.out, choosing, facts)
 
 
 def train_anatomy(examples: list[AnatomyExample], settings: TrainSettings, report: Report) -> Path:
@@ -195,6 +197,36 @@ def train_close_look(
     return run_phase(build_close_look, phase, batches, settings, report)
 
 
+def train_map_look(
+    examples: list[Example], proposed: Proposed, second: Path, settings: TrainSettings, report: Report
+) -> Path | None:
+    """The second look going on with maps alone; None for no steps.
+
+    A map's dots do not bloom and its streaks are no veins: what tells them apart is another thing than on
+    the images that the second look has to serve as well. Raises UsageError `no-maps`.
+    """
+    if settings.map_steps == 0:
+        return None
+    rng = np.random.default_rng([settings.seed, 14])
+    pairs = [
+        (candidate_cubes(example, places), kinds)
+        for example, (places, kinds) in zip(examples, proposed, strict=True)
+        if is_map(example.name)
+    ]
+    if not pairs:
+        raise UsageError(
+            "no-maps", settings.out / "examples", found="no example of a QSM", need="some",
+            remedy="Give --contrast all or qsm, or leave --map-steps away.",
+        )  # fmt: skip
+    start = start_weights(settings, "map_look") or second
+    images, kinds = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    report(f"map look: {_told(kinds)}")
+    phase = Phase("map_look", settings.map_steps, settings.learning_rate, candidate_loss, start)
+    doubt = bleed_scorer(start)(images).max(1)
+    batches = candidate_batches(images, kinds, settings.second_batch, rng, doubt)
+    return run_phase(build_second_look, phase, batches, settings, report)
+
+
 def all_proposed(examples: list[Example], detector: Path, settings: TrainSettings) -> Proposed:
     """What a detector proposes in each example, see `mine.proposals`."""
     device = torch.device(settings.device)
@@ -225,8 +257,8 @@ def started_from(settings: TrainSettings) -> str:
         return ""
     for name, build in _BUILDERS.items():
         path = settings.start_from / f"{name}.safetensors"
-        if name in ("second_look", "close_look") and not path.is_file():
-            continue  # a model may have none; it is trained from nothing then
+        if name in OPTIONAL and not path.is_file():
+            continue  # it is trained from nothing then
         if not path.is_file():
             raise _no_start(path, "no such file")
         try:
