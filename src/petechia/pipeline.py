@@ -18,21 +18,28 @@ from numpy.typing import NDArray
 from petechia import __version__, geometry, limits, regions
 from petechia.errors import PetechiaError, Refusal
 from petechia.lesions.count import CountModel, count_interval_90
-from petechia.lesions.find import Candidate, OperatingPoint, find_candidates, kind_of_image, with_spots
+from petechia.lesions.find import (
+    Candidate,
+    OperatingPoint,
+    find_candidates,
+    kind_of_image,
+    places_of,
+    with_spots,
+)
 from petechia.lesions.measure import measure_all
-from petechia.lesions.mirrors import looked_at_closely, over_mirrors
+from petechia.lesions.mirrors import Look, agreed, likeliest, looked_at_closely, over_mirrors
 from petechia.lesions.place import learn_places, where_possible
 from petechia.lesions.probability import BurdenLaw, Calibration, calibration_on, weigh
 from petechia.network.card import DEFAULT, SYSTEMS, Card, NetworkFacts, load_card, read_weights
 from petechia.network.runtime import Network, classify, compile_network, finite, score
 from petechia.prepared import prepare
-from petechia.prepared import systems as for_systems
 from petechia.prepared.close import close_cubes
 from petechia.prepared.lookup import nearest_on_grid, nearest_on_volume
 from petechia.prepared.patches import cubes, cubes_with_susceptibility
 from petechia.prepared.phase import iron_beside
 from petechia.prepared.spots import spots_of
 from petechia.prepared.susceptibility import LocalSusceptibility
+from petechia.prepared.systems import prepared_for
 from petechia.report.dataset import dataset_files
 from petechia.report.dicom import dicom_outputs
 from petechia.report.files import render
@@ -129,7 +136,7 @@ def read_scan(
         require(findings, scan.path)
         brain = prepare.brain_mask(anatomy)
     with clock.stage("prepare"):
-        prepared = _prepared(volume, anatomy, brain, models.card.system)
+        prepared = prepared_for(models.card.system, volume, anatomy, brain)
     with clock.stage("detect"):
         scores = _scores(prepared, anatomy, brain, models)
     with clock.stage("look again"):
@@ -212,19 +219,6 @@ def _dicom_files(
     return dicom_outputs(reading, volume, source_headers(scan.dicom), frames=scan.dicom.frames, brain=brain)
 
 
-def _prepared(volume: Volume, anatomy: ScoreMap, brain: NDArray[np.bool_], system: str) -> Prepared:
-    """The scan as a model's system wants it."""
-    match system:
-        case "rodeja-unet3d":
-            return for_systems.for_rodeja(volume, brain, anatomy.affine_ras)
-        case "kim-rpn":
-            return for_systems.for_kim(volume, brain, anatomy.affine_ras)
-        case "deepmir":
-            return for_systems.for_deepmir(volume, brain, anatomy.affine_ras)
-        case _:
-            return prepare.for_detector(volume, anatomy)
-
-
 def _scores(prepared: Prepared, anatomy: ScoreMap, brain: NDArray[np.bool_], models: Models) -> ScoreMap:
     """What a model's detector makes of the prepared scan, by its own system."""
     if models.card.system == DEFAULT:
@@ -278,24 +272,29 @@ def _second_look(
     candidates: list[Candidate], prepared: Prepared,
     seen: tuple[Volume, LocalSusceptibility | None], models: Models,
 ) -> FloatArray:  # fmt: skip
-    """Microbleed by the second look and the close one, (n,); undecided where the model has no second look."""
+    """Microbleed by the looks that a model has for such a scan, (n,); undecided where it has none."""
     network, close = models.second_look, models.close_look
     if network is None:
         return np.full(len(candidates), 0.5)
-    places = np.array([candidate.at for candidate in candidates], np.intp).reshape(-1, 3)
+    is_map = seen[0].protocol.contrast == "qsm"
+    places, whose = places_of(candidates, spots=is_map and models.map_look is not None)
     cmb = network.classes.index("cmb")
     if models.card.system != DEFAULT:
         return classify(network, cubes(prepared.image[0], places))[:, cmb]
     volume, chi = seen
     given = cubes_with_susceptibility(prepared.image[0], prepared.affine_ras, places, chi)
-    second = over_mirrors(lambda shown: classify(network, shown)[:, cmb], given)
+    looks = [_look(each, cmb) for each in (network, models.map_look if is_map else None) if each]
+    second = likeliest(over_mirrors(agreed(looks), given), whose, len(candidates))
     if close is None or not models.card.looks_closely(volume.protocol.contrast):
         return second
     return looked_at_closely(
-        second,
-        lambda shown: classify(close, shown)[:, cmb],
-        lambda which: close_cubes(volume, prepared, places[which], chi),
+        second, _look(close, cmb), lambda which: close_cubes(volume, prepared, places[which], chi)
     )
+
+
+def _look(network: Network, cmb: int) -> Look:
+    """How likely cubes are microbleeds to one network, whose class of that number they are."""
+    return lambda cubes: classify(network, cubes)[:, cmb]
 
 
 def _require_trained(volume: Volume, card: Card) -> None:

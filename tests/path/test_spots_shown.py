@@ -14,6 +14,7 @@ from whole_path import SETTINGS
 
 from petechia import geometry, pipeline
 from petechia.lesions import find
+from petechia.network.runtime import Network
 from petechia.pipeline import Models
 from petechia.prepared.patches import SUSCEPTIBILITY_UNIT
 from petechia.types import Prepared, ScanFile, Volume
@@ -68,17 +69,32 @@ def shown(
     return seen[0], seen[1]
 
 
+def networks_asked(monkeypatch: pytest.MonkeyPatch) -> set[Network]:
+    """Filled with the networks that look at cubes."""
+    asked: set[Network] = set()
+    answer = pipeline.classify
+
+    def watched(network: Network, cubes: np.ndarray) -> np.ndarray:
+        asked.add(network)
+        return answer(network, cubes)
+
+    monkeypatch.setattr(pipeline, "classify", watched)
+    return asked
+
+
 def test_a_spot_of_one_voxel_is_shown_to_the_second_look_with_the_maps_own_values(
     spotted: tuple[Path, np.ndarray], models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert models.card.reads_own_map
     path, place = spotted
+    asked = networks_asked(monkeypatch)
     places, cubes = shown(path, models, monkeypatch)
     away = np.linalg.norm(places - place, axis=1)
     assert away.min() < 1.0
     middle = cubes[away.argmin(), 1, 10:15, 10:15, 10:15]
     highest = 2 * asinh(SPOT_PPM / 0.1) / SUSCEPTIBILITY_UNIT  # of the voxel itself, before interpolation
     assert 0.3 * highest < middle.max() <= highest + 1e-3
+    assert asked == {models.second_look, models.map_look}
 
 
 def test_weights_that_have_not_learned_so_are_shown_neither(
@@ -117,8 +133,10 @@ def test_the_close_look_has_a_say_on_the_contrasts_that_the_card_names(
 
     monkeypatch.setattr(pipeline, "close_cubes", watched)
     assert models.close_look is not None
+    networks = networks_asked(monkeypatch)
     card = replace(models.card, close_on=("swi",) if named else ("gre",))
     scan = ScanFile(path, "s", Path("s"), bids=False)
     pipeline.read_scan(scan, SETTINGS, replace(models, card=card))
     assert len(asked) == named
+    assert networks == {models.second_look, *([models.close_look] if named else [])}  # not the maps' one
     assert sum(asked) < 100  # of some 200 candidates: what the second look takes seriously

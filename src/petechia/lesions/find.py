@@ -43,6 +43,7 @@ class Candidate:
     at: NDArray[np.int32]  # (3,) of them, where the peak is
     peak: float  # highest microbleed score
     rival: LesionClass | None  # the mimic with the most mass there, None where background leads
+    spots: tuple[tuple[int, int, int], ...] = ()  # of the scan that lie in it, by falling strength
     second: float = 0.5  # microbleed by the second look
     probability: float = 0.0  # calibrated, that it is a microbleed
 
@@ -68,20 +69,37 @@ def find_candidates(scores: ScoreMap, listed: LesionClass = LesionClass.CALCIFIC
 def with_spots(candidates: list[Candidate], places: NDArray[np.intp], scores: ScoreMap) -> list[Candidate]:
     """The candidates, and one more at each of further places (n, 3) of the score map, by falling peak.
 
-    Not beyond the map, nor within SPLIT_DISTANCE_MM of a candidate's outline: that place is known. Such a
-    place is a microbleed or nothing: it gets no row as a mimic.
+    Not beyond the map, nor within SPLIT_DISTANCE_MM of a candidate's outline: that candidate has it as a spot
+    of its own. Such a place is a microbleed or nothing: it gets no row as a mimic.
     """
     shape = np.array(scores.probability.shape[1:])
     nearest = (SPLIT_DISTANCE_MM / scores.spacing_mm) ** 2
-    known = np.concatenate([np.zeros((0, 3), np.int32), *(each.voxels for each in candidates)])
-    added = []
+    found = list(candidates)
+    known = np.concatenate([np.zeros((0, 3), np.int32), *(each.voxels for each in found)])
+    whose = np.repeat(np.arange(len(found)), [len(each.voxels) for each in found])
     for place in places[((places >= 1) & (places < shape - 1)).all(1)]:
-        if (((known - place) ** 2).sum(1) <= nearest).any():
+        away = ((known - place) ** 2).sum(1)
+        if (away <= nearest).any():
+            at, (i, j, k) = whose[away.argmin()], place.tolist()
+            found[at] = replace(found[at], spots=(*found[at].spots, (i, j, k)))
             continue
         ball = (place + _CROSS).astype(np.int32)
-        added.append(replace(_candidate(scores, ball), at=place.astype(np.int32), rival=None))
+        found.append(replace(_candidate(scores, ball), at=place.astype(np.int32), rival=None))
         known = np.concatenate([known, ball])
-    return sorted([*candidates, *added], key=lambda candidate: -candidate.peak)
+        whose = np.append(whose, np.full(len(ball), len(found) - 1))
+    return sorted(found, key=lambda candidate: -candidate.peak)
+
+
+def places_of(candidates: list[Candidate], spots: bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where to look (m, 3) on the score map, and for which candidate (m,): at each one's peak, in order.
+
+    spots: and at its spots. A wide bleed's peak may lie off its middle, a vein's beside the bleed on it.
+    """
+    peaks = [tuple(each.at.tolist()) for each in candidates]
+    further = [(spot, n) for n, each in enumerate(candidates) for spot in each.spots if spot != peaks[n]]
+    places = [*peaks, *(spot for spot, _ in further if spots)]
+    whose = [*range(len(peaks)), *(n for _, n in further if spots)]
+    return np.array(places, np.intp).reshape(-1, 3), np.array(whose, np.intp)
 
 
 def _touches(voxels: NDArray[np.int32], taken: NDArray[np.bool_]) -> bool:

@@ -1,4 +1,4 @@
-"""What each of the four published systems reads: its grid, its channels, its intensities.
+"""What each model reads, ours and the four published systems: its grid, its channels, its intensities.
 
 Training prepares its examples by the same functions, so training and use cannot drift apart.
 """
@@ -13,12 +13,25 @@ from petechia.prepared import grid as grids
 from petechia.prepared import prepare
 from petechia.prepared.lookup import nearest_on_grid
 from petechia.prepared.susceptibility import local_phase, looked_up
-from petechia.types import Channel, FloatArray, Prepared, Volume
+from petechia.types import Channel, FloatArray, Prepared, ScoreMap, Volume
 
 ISO_SPACING_MM = 1.0  # rodeja-unet3d (Rodeja Ferrer 2023); deepmir: ours
 LOW_SHARE, HIGH_SHARE = 0.0009, 0.9999  # of a slice's voxels, stretched to 0 and 1 (Rodeja Ferrer 2023)
 SLICE_VOXELS = 256  # deepmir's slices are padded to 256 x 256 before they are scored (Rashid 2021)
 DEEPMIR_CHANNELS = ("swi", "qsm", "t2w")
+
+
+def prepared_for(system: str, volume: Volume, anatomy: ScoreMap, brain: NDArray[np.bool_]) -> Prepared:
+    """The scan as a model's system wants it; brain (a, b, c) on the grid of anatomy."""
+    match system:
+        case "rodeja-unet3d":
+            return for_rodeja(volume, brain, anatomy.affine_ras)
+        case "kim-rpn":
+            return for_kim(volume, brain, anatomy.affine_ras)
+        case "deepmir":
+            return for_deepmir(volume, brain, anatomy.affine_ras)
+        case _:
+            return prepare.for_detector(volume, anatomy)
 
 
 def for_rodeja(volume: Volume, brain: NDArray[np.bool_], brain_affine_ras: FloatArray) -> Prepared:

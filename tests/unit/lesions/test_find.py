@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from petechia.lesions.find import HALO_MM, SAME_LESION_MM, find_candidates
+from petechia.lesions.find import HALO_MM, SAME_LESION_MM, find_candidates, places_of, with_spots
 from petechia.types import ScoreMap
 
 CLASSES = ("background", "cmb", "calcification")
@@ -68,3 +68,19 @@ def test_at_the_edge_of_the_map_there_are_no_neighbours_beyond() -> None:
     """Voxel 0 has no neighbour -1, which indexing would take for the other end."""
     found = find_candidates(drawn(("cmb", cube(46, 20, 20), 0.9), ("calcification", cube(0, 20, 20), 0.8)))
     assert len(found) == 2
+
+
+def test_spots_within_a_candidate_are_looked_at_for_it() -> None:
+    """Two boxes; spots within the first, on its edge, far from both, and at the peak of the second itself."""
+    scores = drawn(("cmb", cube(10, 10, 10), 0.9), ("cmb", cube(30, 30, 30, 1), 0.6))
+    spots = np.array([[11, 11, 11], [20, 12, 8], [12, 11, 11], [30, 30, 30]])
+    found = with_spots(find_candidates(scores), spots, scores)
+    assert [each.spots for each in found] == [((11, 11, 11), (12, 11, 11)), ((30, 30, 30),), ()]
+    places, whose = places_of(found, spots=True)
+    peak = found[0].at.tolist()
+    assert places.tolist() == [peak, [30, 30, 30], [20, 12, 8], [11, 11, 11], [12, 11, 11]]
+    assert whose.tolist() == [0, 1, 2, 0, 0]
+    places, whose = places_of(found, spots=False)
+    assert places.tolist() == [peak, [30, 30, 30], [20, 12, 8]]
+    assert whose.tolist() == [0, 1, 2]
+    assert [len(each) for each in places_of([], spots=True)] == [0, 0]

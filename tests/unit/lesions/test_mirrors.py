@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from petechia.lesions.mirrors import CLOSE_FROM, WORTH_IT, looked_at_closely, over_mirrors
+from petechia.lesions.mirrors import CLOSE_FROM, WORTH_IT, agreed, likeliest, looked_at_closely, over_mirrors
 from petechia.types import FloatArray
 
 RNG = np.random.default_rng(3)
@@ -44,6 +45,19 @@ def test_a_mirrored_cube_is_the_same_candidate() -> None:
 
 def test_no_candidate_is_no_look() -> None:
     assert over_mirrors(look, CUBES[:0]).shape == (0,)
+
+
+def test_two_looks_agree_on_the_mean_of_their_log_odds() -> None:
+    """By hand: odds of 9 to 1 and of 1 to 4 are together 3 to 2, the root of 9/4."""
+    surer = agreed([lambda cubes: np.full(len(cubes), 0.9), lambda cubes: np.full(len(cubes), 0.2)])
+    assert surer(CUBES) == pytest.approx(np.full(len(CUBES), 0.6))
+    assert agreed([look])(CUBES) == pytest.approx(look(CUBES))
+
+
+def test_a_candidate_is_as_likely_as_the_likeliest_of_its_places() -> None:
+    seen = np.array([0.2, 0.7, 0.1, 0.6, 0.3])
+    assert likeliest(seen, np.array([0, 1, 2, 0, 1]), 3).tolist() == [0.6, 0.7, 0.1]
+    assert likeliest(seen[:0], np.array([], np.intp), 0).shape == (0,)
 
 
 def test_a_close_look_adds_its_log_odds_over_the_eight_images_where_the_second_is_not_sure_of_none() -> None:
