@@ -278,22 +278,22 @@ def _second_look(
         return np.full(len(candidates), 0.5)
     is_map = seen[0].protocol.contrast == "qsm"
     places, whose = places_of(candidates, spots=is_map and models.map_look is not None)
-    cmb = network.classes.index("cmb")
     if models.card.system != DEFAULT:
-        return classify(network, cubes(prepared.image[0], places))[:, cmb]
+        return _look(network)(cubes(prepared.image[0], places))
     volume, chi = seen
     given = cubes_with_susceptibility(prepared.image[0], prepared.affine_ras, places, chi)
-    looks = [_look(each, cmb) for each in (network, models.map_look if is_map else None) if each]
+    looks = [_look(each) for each in (network, models.map_look if is_map else None) if each]
     second = likeliest(over_mirrors(agreed(looks), given), whose, len(candidates))
     if close is None or not models.card.looks_closely(volume.protocol.contrast):
         return second
     return looked_at_closely(
-        second, _look(close, cmb), lambda which: close_cubes(volume, prepared, places[which], chi)
+        second, _look(close), lambda which: close_cubes(volume, prepared, places[which], chi)
     )
 
 
-def _look(network: Network, cmb: int) -> Look:
-    """How likely cubes are microbleeds to one network, whose class of that number they are."""
+def _look(network: Network) -> Look:
+    """How likely cubes are microbleeds to one network."""
+    cmb = network.classes.index("cmb")
     return lambda cubes: classify(network, cubes)[:, cmb]
 
 

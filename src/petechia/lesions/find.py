@@ -95,10 +95,12 @@ def places_of(candidates: list[Candidate], spots: bool) -> tuple[NDArray[np.intp
 
     spots: and at its spots. A wide bleed's peak may lie off its middle, a vein's beside the bleed on it.
     """
-    peaks = [tuple(each.at.tolist()) for each in candidates]
-    further = [(spot, n) for n, each in enumerate(candidates) for spot in each.spots if spot != peaks[n]]
-    places = [*peaks, *(spot for spot, _ in further if spots)]
-    whose = [*range(len(peaks)), *(n for _, n in further if spots)]
+    places = [tuple(each.at.tolist()) for each in candidates]
+    whose = list(range(len(candidates)))
+    for number, each in enumerate(candidates if spots else []):
+        further = [spot for spot in each.spots if spot != places[number]]
+        places += further
+        whose += [number] * len(further)
     return np.array(places, np.intp).reshape(-1, 3), np.array(whose, np.intp)
 
 

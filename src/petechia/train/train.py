@@ -138,14 +138,9 @@ def train_second_look(
     """A classifier of what the detector proposes: every planted microbleed, and everything taken for one."""
     rng = np.random.default_rng([settings.seed, 12])
     start = start_weights(settings, "second_look")
-    pairs = zip(examples, proposed, strict=True)
-    every = np.concatenate([candidate_cubes(example, places) for example, (places, _) in pairs])
-    kind = np.concatenate([kinds for _, kinds in proposed])
-    doubt = bleed_scorer(start)(every).max(1)
-    report(f"second look: {_told(kind)}")
     phase = Phase("second_look", settings.second_steps, settings.learning_rate, loss, start)
-    batches = candidate_batches(every, kind, settings.second_batch, rng, doubt)
-    learned = run_phase(build_second_look, phase, batches, settings, report)
+    pairs = list(zip(examples, proposed, strict=True))
+    learned = _learn_candidates(phase, pairs, rng, settings, report)
     if start is None or settings.start_share == 0:
         return learned
     return mean_of((start, learned), settings.start_share, settings.out / "second_look_mean.safetensors")
@@ -208,21 +203,26 @@ def train_map_look(
     if settings.map_steps == 0:
         return None
     rng = np.random.default_rng([settings.seed, 14])
-    pairs = [
-        (candidate_cubes(example, places), kinds)
-        for example, (places, kinds) in zip(examples, proposed, strict=True)
-        if is_map(example.name)
-    ]
+    pairs = [pair for pair in zip(examples, proposed, strict=True) if is_map(pair[0].name)]
     if not pairs:
         raise UsageError(
             "no-maps", settings.out / "examples", found="no example of a QSM", need="some",
             remedy="Give --contrast all or qsm, or leave --map-steps away.",
         )  # fmt: skip
     start = start_weights(settings, "map_look") or second
-    images, kinds = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    report(f"map look: {_told(kinds)}")
     phase = Phase("map_look", settings.map_steps, settings.learning_rate, candidate_loss, start)
-    doubt = bleed_scorer(start)(images).max(1)
+    return _learn_candidates(phase, pairs, rng, settings, report)
+
+
+def _learn_candidates(
+    phase: Phase, pairs: list[tuple[Example, tuple[NDArray[np.intp], NDArray[np.intp]]]],
+    rng: np.random.Generator, settings: TrainSettings, report: Report,
+) -> Path:  # fmt: skip
+    """A second look at what is proposed in some examples, the doubtful ones oftener; returns the weights."""
+    images = np.concatenate([candidate_cubes(example, places) for example, (places, _) in pairs])
+    kinds = np.concatenate([kinds for _, (_, kinds) in pairs])
+    doubt = bleed_scorer(phase.start)(images).max(1)
+    report(f"{phase.name.replace('_', ' ')}: {_told(kinds)}")
     batches = candidate_batches(images, kinds, settings.second_batch, rng, doubt)
     return run_phase(build_second_look, phase, batches, settings, report)
 
