@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from planted import planted_head
 
-from petechia.simulate.dataset import DatasetOptions, write_front, write_scan
+from petechia.simulate.dataset import DatasetOptions, begin, write_scan
 from petechia.simulate.handling import Handling
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.protocol import ScanProtocol
@@ -75,10 +75,10 @@ def main() -> None:
 
 def make(folder: Path, heads: tuple[str, ...], given: argparse.Namespace, seed: int) -> None:
     """Simulate `scans` heads of the acquisition as a BIDS dataset; all of them hold bleeds but each third."""
-    write_front(folder)
+    begin(folder, {"seed": seed, "acquisition": given.acquisition, "heads": heads})
     for index in range(given.scans):
         subject = f"sub-{index + 1:04d}"
-        if (folder / subject).exists():
+        if any((folder / "derivatives" / "truth" / subject).glob("anat/*_lesions.tsv")):  # written last
             continue
         rng = np.random.default_rng([seed + index, 4])
         options = draw_head_options(rng, World())
