@@ -26,6 +26,7 @@ from petechia.lesions.find import (
     places_of,
     with_spots,
 )
+from petechia.lesions.holes import without_holes
 from petechia.lesions.measure import measure_all
 from petechia.lesions.mirrors import Look, agreed, likeliest, looked_at_closely, over_mirrors
 from petechia.lesions.place import learn_places, where_possible
@@ -149,6 +150,7 @@ def read_scan(
         if models.card.localised:
             is_map = volume.protocol.contrast == "qsm"
             candidates = where_possible(candidates, scores, anatomy, is_map)
+            candidates = without_holes(candidates, scores, volume, prepared)
         candidates, told, alone = _weighed(candidates, prepared, (volume, brain, anatomy, scores), models)
         findings += told
         slabs = "minip-suspected" in {each.code for each in findings}
