@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from planted import planted_head
 
-from petechia.simulate.dataset import DatasetOptions, begin, write_scan
+from petechia.simulate.dataset import DatasetOptions, begin, is_finished, write_scan
 from petechia.simulate.handling import Handling
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.protocol import ScanProtocol
@@ -76,17 +76,16 @@ def main() -> None:
 def make(folder: Path, heads: tuple[str, ...], given: argparse.Namespace, seed: int) -> None:
     """Simulate `scans` heads of the acquisition as a BIDS dataset; all of them hold bleeds but each third."""
     begin(folder, {"seed": seed, "acquisition": given.acquisition, "heads": heads})
+    plan, options = ACQUISITIONS[given.acquisition], DatasetOptions(parts=())
     for index in range(given.scans):
         subject = f"sub-{index + 1:04d}"
-        if any((folder / "derivatives" / "truth" / subject).glob("anat/*_lesions.tsv")):  # written last
+        if is_finished(folder, subject, (plan.protocol.contrast,), options):
             continue
         rng = np.random.default_rng([seed + index, 4])
-        options = draw_head_options(rng, World())
         count = 0 if index % 3 == 2 else 12
         label_map = given.anatomy / f"{heads[index % len(heads)]}.nii.gz"
-        head = planted_head(label_map, options, count, seed + index)
-        plan = ACQUISITIONS[given.acquisition]
-        write_scan(folder, subject, simulate_scan(head, plan, seed + index), DatasetOptions(parts=()))
+        head = planted_head(label_map, draw_head_options(rng, World()), count, seed + index)
+        write_scan(folder, subject, simulate_scan(head, plan, seed + index), options)
 
 
 def tune(out: Path, model: str, beside: int) -> str:

@@ -19,7 +19,7 @@ from finetune import petechia
 from planted import planted_head
 from world import BAD_STRIPS, load, told
 
-from petechia.simulate.dataset import DatasetOptions, begin, write_scan
+from petechia.simulate.dataset import DatasetOptions, begin, is_finished, write_scan
 from petechia.simulate.head import HeadOptions
 from petechia.simulate.plan import ScanPlan
 from petechia.simulate.scan import simulate_scan
@@ -86,11 +86,11 @@ def main() -> None:
 def make(folder: Path, page: str, given: argparse.Namespace) -> None:
     """Simulate the page's heads as a BIDS dataset."""
     contrasts = ("swi",) if page == "minimum projection" else ("swi", "gre")
+    written = DatasetOptions(parts=("phase",))
     begin(folder, {"seed": given.seed, "page": page, "heads": given.heads})
     for index in range(given.scans):
         subject = f"sub-{index + 1:04d}"
-        truths = folder / "derivatives" / "truth" / subject / "anat"  # written last of each scan
-        if all((truths / f"{subject}_acq-{contrast}_lesions.tsv").exists() for contrast in contrasts):
+        if is_finished(folder, subject, contrasts, written):
             continue
         seed = given.seed + 100 * PAGES.index(page) + index
         rng = np.random.default_rng([seed, 4])
@@ -105,7 +105,7 @@ def make(folder: Path, page: str, given: argparse.Namespace) -> None:
             if page in MISHAPS:
                 plan = MISHAPS[page](index, plan, rng)
             scan = simulate_scan(head, plan, seed)
-            write_scan(folder, subject, scan, DatasetOptions(parts=("phase",)))
+            write_scan(folder, subject, scan, written)
 
 
 def row(page: str, folder: Path) -> str:

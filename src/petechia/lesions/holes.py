@@ -29,18 +29,19 @@ def without_holes(
     """
     if volume.chi_ppm is not None or not candidates:
         return candidates
-    lowest = volume.voxels.min()
-    if float((volume.voxels == lowest).mean()) < MASKED_FROM:
-        return candidates
+    lowest = float(volume.voxels.min())
     centres = geometry.apply_affine(scores.affine_ras, np.array([each.at for each in candidates], float))
     nearest = geometry.nearest_voxels(volume.affine_ras, centres)
     places = np.clip(nearest, 0, np.array(volume.voxels.shape) - 1)
+    black = volume.voxels[tuple(places.T)] == lowest
+    if not black.any() or float((volume.voxels == lowest).mean()) < MASKED_FROM:
+        return candidates
     edge = prepared.floor + SHARP * (prepared.level - prepared.floor)
-    return [
-        each
-        for each, place in zip(candidates, places, strict=True)
-        if volume.voxels[tuple(place)] != lowest or not _is_cut(volume, place, float(lowest), edge)
+    cut = [
+        at_lowest and _is_cut(volume, place, lowest, edge)
+        for at_lowest, place in zip(black, places, strict=True)
     ]
+    return [each for each, is_hole in zip(candidates, cut, strict=True) if not is_hole]
 
 
 def _is_cut(volume: Volume, place: NDArray[np.intp], lowest: float, edge: float) -> bool:

@@ -66,7 +66,7 @@ def write_dataset(out: Path, options: DatasetOptions, progress: Progress) -> Non
     begin(out, _asked(heads, options))
     for index in range(options.n):
         subject = f"sub-{index + 1:04d}"
-        if not _is_finished(out, subject, _contrasts(index, len(heads), options), options):
+        if not is_finished(out, subject, _contrasts(index, len(heads), options), options):
             write_subject(out, subject, heads, index, options)
         progress(index + 1, options.n)
     participants = sorted(folder.name for folder in out.glob("sub-*"))  # of a run for more heads as well
@@ -119,7 +119,7 @@ def _asked(heads: list[Path | None], options: DatasetOptions) -> dict[str, objec
     }
 
 
-def _is_finished(out: Path, subject: str, contrasts: tuple[str, ...], options: DatasetOptions) -> bool:
+def is_finished(out: Path, subject: str, contrasts: tuple[str, ...], options: DatasetOptions) -> bool:
     """Whether all that is written last for a subject is there."""
     truth = out / "derivatives" / "truth" / subject / "anat"
     last = [truth / f"{subject}_acq-{contrast}_lesions.tsv" for contrast in contrasts]

@@ -1,6 +1,5 @@
 """A voxel that a skull-strip took out of the brain is no bleed, however black; a black bleed is one."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +14,17 @@ LEVEL = 1000.0
 BLEED, HOLE, RIM = (16, 24, 24), (32, 24, 24), (24, 24, 24)
 
 
-def stripped(noise: float = 30.0) -> FloatArray:
+def stripped() -> FloatArray:
     """A ball of brain in zeros; in it a bleed as a scanner blurs it, black at its core, and a cut voxel."""
     rng = np.random.default_rng(3)
     grid = np.indices((SIDE, SIDE, SIDE)) - SIDE / 2
     brain = (grid**2).sum(0) < 20**2
     away = ((np.indices((SIDE, SIDE, SIDE)).T - BLEED) ** 2).sum(-1).T
     dark = ndimage.gaussian_filter(np.where(away <= 2.0**2, 1.0, 0.0), 1.0)
-    image = LEVEL * (1.0 - 1.4 * dark) + noise * rng.normal(size=brain.shape)
+    image = LEVEL * (1.0 - 1.4 * dark) + 30.0 * rng.normal(size=brain.shape)
     image = np.where(brain, np.maximum(image, 0.0), 0.0)
     image[HOLE] = 0.0
     return image.astype(np.float32)
-
-
-def volume_of(voxels: FloatArray) -> Volume:
-    return Volume("scan", Path("scan.nii"), "", voxels, np.eye(4), sides_known=True)
 
 
 def left(voxels: FloatArray, *places: tuple[int, int, int], chi: FloatArray | None = None) -> list[int]:
@@ -40,7 +35,7 @@ def left(voxels: FloatArray, *places: tuple[int, int, int], chi: FloatArray | No
         Candidate(np.array([place], np.int32), np.array(place, np.int32), 0.9, LesionClass.VESSEL)
         for place in places
     ]
-    volume = replace(volume_of(voxels), chi_ppm=chi)
+    volume = Volume("scan", Path("scan.nii"), "", voxels, np.eye(4), sides_known=True, chi_ppm=chi)
     kept = without_holes(candidates, scores, volume, prepared)
     return [number for number, each in enumerate(candidates) if any(each is other for other in kept)]
 
